@@ -1,0 +1,1 @@
+//! Archives SignalWire video room recordings into S3-compatible storage.
