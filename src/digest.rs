@@ -1,0 +1,179 @@
+//! Digests of whole recordings: computed while the bytes pass, compared as values.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of a whole recording; shown in lower-case hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256Digest([u8; 32]);
+
+impl Sha256Digest {
+    /// The digest that these 32 bytes spell.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The raw 32 bytes, as Postgres stores them.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Reads 64 hexadecimal digits; `None` for anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The CRC64NVME of a whole recording; shown as S3 spells it (base64 of the big-endian bytes).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Crc64Nvme(u64);
+
+impl Crc64Nvme {
+    /// The checksum with this numeric value.
+    pub const fn from_value(value: u64) -> Self {
+        Self(value)
+    }
+
+    /// Reads S3's spelling; `None` for anything else.
+    pub fn from_base64(text: &str) -> Option<Self> {
+        let bytes: [u8; 8] = BASE64.decode(text).ok()?.try_into().ok()?;
+        Some(Self(u64::from_be_bytes(bytes)))
+    }
+}
+
+impl fmt::Display for Crc64Nvme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64.encode(self.0.to_be_bytes()))
+    }
+}
+
+impl fmt::Debug for Crc64Nvme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What was read, in one value: how many bytes, and both digests of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    pub size_bytes: u64,
+    pub sha256: Sha256Digest,
+    pub crc64nvme: Crc64Nvme,
+}
+
+/// Takes the fingerprint of bytes as they pass, in order.
+#[derive(Clone)]
+pub struct Fingerprinting {
+    size_bytes: u64,
+    sha256: Sha256,
+    crc64nvme: crc_fast::Digest,
+}
+
+impl Fingerprinting {
+    pub fn new() -> Self {
+        Self {
+            size_bytes: 0,
+            sha256: Sha256::new(),
+            crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
+        }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.size_bytes += bytes.len() as u64;
+        self.sha256.update(bytes);
+        self.crc64nvme.update(bytes);
+    }
+
+    /// Bytes taken in so far.
+    pub const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    pub fn finish(self) -> Fingerprint {
+        Fingerprint {
+            size_bytes: self.size_bytes,
+            sha256: Sha256Digest(self.sha256.finalize().into()),
+            crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
+        }
+    }
+}
+
+impl Default for Fingerprinting {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Fingerprinting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fingerprinting")
+            .field("size_bytes", &self.size_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fingerprint(bytes: &[u8]) -> Fingerprint {
+        let mut running = Fingerprinting::new();
+        running.update(bytes);
+        running.finish()
+    }
+
+    #[test]
+    fn digests_are_the_published_ones() {
+        // FIPS 180-2 appendix B.1, and the CRC-64/NVME check value of the CRC catalogue.
+        assert_eq!(
+            fingerprint(b"abc").sha256.to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(
+            fingerprint(b"123456789").crc64nvme,
+            Crc64Nvme(0xAE8B_1486_0A79_9888)
+        );
+    }
+
+    #[test]
+    fn the_cut_between_chunks_does_not_matter() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+        let mut running = Fingerprinting::new();
+        for chunk in bytes.chunks(333) {
+            running.update(chunk);
+        }
+        assert_eq!(running.finish(), fingerprint(&bytes));
+    }
+
+    #[test]
+    fn spellings_come_back_as_the_same_value() {
+        let whole = fingerprint(b"recording");
+        assert_eq!(
+            Sha256Digest::from_hex(&whole.sha256.to_string()),
+            Some(whole.sha256)
+        );
+        assert_eq!(
+            Crc64Nvme::from_base64(&whole.crc64nvme.to_string()),
+            Some(whole.crc64nvme)
+        );
+        assert_eq!(Sha256Digest::from_hex("abc"), None);
+        assert_eq!(Crc64Nvme::from_base64("AAAA"), None);
+    }
+}
