@@ -1,1 +1,8 @@
 //! Archives SignalWire video room recordings into S3-compatible storage.
+
+pub mod digest;
+pub mod error;
+pub mod money;
+pub mod recording;
+pub mod retry;
+pub mod signed_url;

@@ -1,5 +1,9 @@
 //! Money: an exact decimal amount of US dollars, never a binary float.
-#![deny(clippy::float_arithmetic, clippy::float_cmp, clippy::cast_precision_loss)]
+#![deny(
+    clippy::float_arithmetic,
+    clippy::float_cmp,
+    clippy::cast_precision_loss
+)]
 
 use std::fmt;
 use std::str::FromStr;

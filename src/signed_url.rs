@@ -56,7 +56,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(link.to_string(), "https://s3.example.com:8443/…");
-        assert_eq!(format!("{link:?}"), "SignedUrl(https://s3.example.com:8443/…)");
+        assert_eq!(
+            format!("{link:?}"),
+            "SignedUrl(https://s3.example.com:8443/…)"
+        );
     }
 
     #[test]

@@ -1,0 +1,130 @@
+//! The provider's object as sent: field order and number tokens untouched, the link left out.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+/// A JSON object whose values are kept as the text that was sent.
+///
+/// The signed link never gets in: [`Metadata::without_link`] is the only door from the provider.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    fields: Vec<(String, Box<RawValue>)>,
+}
+
+impl Metadata {
+    /// Drops the field `uri`, and any other field that repeats the link or carries a signature.
+    #[must_use]
+    pub fn without_link(mut self) -> Self {
+        let link = self
+            .token("uri")
+            .map(|token| token.trim_matches('"').to_owned())
+            .filter(|link| link.len() > 8 && link != "null");
+        self.fields.retain(|(name, value)| {
+            let text = value.get();
+            let repeats_link = link.as_deref().is_some_and(|link| text.contains(link));
+            name != "uri" && !repeats_link && !text.to_ascii_lowercase().contains("signature=")
+        });
+        self
+    }
+
+    /// The value of a field as its JSON text.
+    pub fn token(&self, name: &str) -> Option<&str> {
+        self.fields
+            .iter()
+            .find(|(field, _)| field == name)
+            .map(|(_, value)| value.get())
+    }
+
+    /// The object as JSON text.
+    pub fn to_json(&self) -> String {
+        let fields: Vec<String> = self
+            .fields
+            .iter()
+            .map(|(name, value)| format!("{}:{}", serde_json::Value::from(name.as_str()), value))
+            .collect();
+        format!("{{{}}}", fields.join(","))
+    }
+
+    /// The object as Postgres can hold it in `jsonb`, which has no place for U+0000; `None` for
+    /// text that it would refuse (lone surrogates, numbers out of range).
+    pub fn to_jsonb_text(&self) -> Option<String> {
+        let text = self.to_json().replace("\\u0000", "\\ufffd");
+        serde_json::from_str::<serde_json::Value>(&text).ok()?;
+        Some(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Metadata;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+                let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    // A repeated name means its last value, as JSON readers agree.
+                    fields.retain(|(known, _)| *known != name);
+                    fields.push((name, value));
+                }
+                Ok(Metadata { fields })
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.fields.len()))?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_tokens_and_order_stay_as_sent() {
+        let sent = r#"{"b":0.050,"a":1e-7,"n":null,"big":9007199254740993,"s":"x\"y"}"#;
+        let metadata: Metadata = serde_json::from_str(sent).unwrap();
+        assert_eq!(metadata.to_json(), sent);
+        assert_eq!(serde_json::to_string(&metadata).unwrap(), sent);
+        assert_eq!(metadata.token("b"), Some("0.050"));
+    }
+
+    #[test]
+    fn the_link_is_left_out_wherever_it_stands() {
+        let sent = r#"{"id":"x","uri":"https://h/p?X-Amz-Signature=1","copy":{"u":"https://h/p?X-Amz-Signature=1"},"other":"https://k/?x-amz-signature=2","keep":1}"#;
+        let metadata: Metadata = serde_json::from_str(sent).unwrap();
+        assert_eq!(metadata.without_link().to_json(), r#"{"id":"x","keep":1}"#);
+    }
+
+    #[test]
+    fn a_missing_link_drops_nothing_else() {
+        let metadata: Metadata = serde_json::from_str(r#"{"id":"null","uri":null}"#).unwrap();
+        assert_eq!(metadata.without_link().to_json(), r#"{"id":"null"}"#);
+    }
+
+    #[test]
+    fn nul_characters_do_not_reach_postgres() {
+        let metadata: Metadata = serde_json::from_str(r#"{"a":"x\u0000y"}"#).unwrap();
+        assert_eq!(
+            metadata.to_jsonb_text().as_deref(),
+            Some(r#"{"a":"x\ufffdy"}"#)
+        );
+        let lone_surrogate: Metadata = serde_json::from_str(r#"{"a":"\ud800"}"#).unwrap();
+        assert_eq!(lone_surrogate.to_jsonb_text(), None);
+    }
+}
