@@ -6,3 +6,4 @@ pub mod money;
 pub mod recording;
 pub mod retry;
 pub mod signed_url;
+pub mod storage;

@@ -1,0 +1,3 @@
+//! The store: S3-compatible or a directory.
+
+pub mod key;

@@ -1,0 +1,225 @@
+use chrono::{DateTime, TimeZone, Utc};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::recording::Metadata;
+
+const ID: &str = "c22d24f6-5a47-4597-9a23-c7d01e696b92";
+
+fn recording() -> Recording {
+    Recording {
+        id: ID.parse().unwrap(),
+        room_session_id: None,
+        status: None,
+        started_at: None,
+        finished_at: None,
+        created_at: Utc.with_ymd_and_hms(2026, 3, 4, 23, 59, 59).single(),
+        updated_at: None,
+        duration_secs: None,
+        declared_size_bytes: None,
+        media_format: Some("video/mp4".to_owned()),
+        cost: None,
+        link: None,
+        metadata: Metadata::default(),
+    }
+}
+
+fn layout(template: &str) -> Layout {
+    template.parse().unwrap()
+}
+
+fn key(template: &str, recording: &Recording) -> String {
+    layout(template)
+        .key_for("", "project", recording)
+        .unwrap()
+        .to_string()
+}
+
+#[test]
+fn the_default_layout_files_by_utc_day_of_creation() {
+    let key = layout(Layout::DEFAULT)
+        .key_for("video/rooms", "project", &recording())
+        .unwrap();
+    let expected = format!("video/rooms/year=2026/month=03/day=04/{ID}.mp4");
+    assert_eq!(key.as_str(), expected);
+    assert_eq!(key.location().as_ref(), expected);
+    let manifest = key.manifest();
+    assert_eq!(manifest.as_ref(), format!("{expected}.manifest.json"));
+    assert_eq!(ObjectKey::of_manifest(manifest.as_ref()), Some(key));
+    assert_eq!(ObjectKey::of_manifest(&expected), None);
+}
+
+#[test]
+fn the_date_falls_back_to_the_start_and_then_fails() {
+    let mut started = recording();
+    started.created_at = None;
+    started.started_at = Utc.with_ymd_and_hms(987, 12, 31, 0, 0, 0).single();
+    let template = "{year}/{month}/{day}/{recording_id}";
+    assert_eq!(key(template, &started), format!("0987/12/31/{ID}"));
+
+    started.started_at = None;
+    let error = layout(template).key_for("", "p", &started).unwrap_err();
+    assert_eq!(error, KeyError::NoDate);
+    assert_eq!(error.kind(), ErrorKind::BadMetadata);
+    // Without a date in the layout none is missed.
+    assert_eq!(key("{recording_id}", &started), ID);
+}
+
+#[test]
+fn every_variable_is_filled_in() {
+    let mut recording = recording();
+    let template = "{project_id}/{room_session_id}/{recording_id}.{ext}";
+    assert_eq!(key(template, &recording), format!("project/none/{ID}.mp4"));
+    recording.room_session_id = Some(Uuid::nil());
+    assert_eq!(
+        key(template, &recording),
+        format!("project/{}/{ID}.mp4", Uuid::nil())
+    );
+}
+
+#[test]
+fn the_extension_comes_from_the_media_type() {
+    let extension = |format: Option<&str>| {
+        let mut recording = recording();
+        recording.media_format = format.map(str::to_owned);
+        key("{ext}/{recording_id}", &recording)
+            .split('/')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    for (format, expected) in [
+        ("video/mp4", "mp4"),
+        ("Video/MP4; codecs=\"avc1\"", "mp4"),
+        ("mp4", "mp4"),
+        ("video/webm", "webm"),
+        ("video/quicktime", "mov"),
+        ("video/x-matroska", "mkv"),
+        ("audio/mpeg", "mp3"),
+        ("audio/x-wav", "wav"),
+        ("application/ogg", "ogg"),
+        ("video/ogg", "ogv"),
+        ("audio/x-m4a", "m4a"),
+        ("audio/webm", "weba"),
+        ("video/mp2t", "ts"),
+        ("../../etc/passwd", "bin"),
+        ("", "bin"),
+    ] {
+        assert_eq!(extension(Some(format)), expected, "{format}");
+    }
+    assert_eq!(extension(None), "bin");
+}
+
+#[test]
+fn a_bad_layout_is_refused_with_the_place() {
+    for (template, at, word) in [
+        ("year={year}/x.mp4", 18, "recording_id"),
+        ("", 1, "empty"),
+        ("a/{recordingid}", 3, "not a variable"),
+        ("a/{recording_id", 3, "never closed"),
+        ("a/recording_id}", 15, "not taken"),
+        ("/{recording_id}", 1, "begin with"),
+        ("a//{recording_id}", 3, "empty segment"),
+        ("{recording_id}/", 16, "empty segment"),
+        ("a/../{recording_id}", 3, "lead out"),
+        ("./{recording_id}", 1, "lead out"),
+        ("{recording_id}#7", 15, "unfinished"),
+        ("{recording_id}.manifest.json", 15, "manifests"),
+        ("a b/{recording_id}", 2, "not taken"),
+        ("é/{recording_id}", 1, "not taken"),
+        ("a\\{recording_id}", 2, "not taken"),
+    ] {
+        let error = template.parse::<Layout>().unwrap_err();
+        assert!(error.to_string().contains(word), "{template}: {error}");
+        assert_eq!(error.at, at, "{template}: {error}");
+    }
+}
+
+#[test]
+fn a_stored_key_is_checked_again() {
+    let refused = |key: &str| ObjectKey::from_stored(key.to_owned()).unwrap_err().kind();
+    for key in [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        "a/../b",
+        "a/.",
+        "a%2e",
+        "a#1",
+        "a.manifest.json",
+    ] {
+        assert_eq!(refused(key), ErrorKind::Internal, "{key}");
+    }
+    refused(&"a".repeat(242));
+    refused(&"a/".repeat(506));
+    let longest_name = "a".repeat(241);
+    assert!(ObjectKey::from_stored(longest_name).is_ok());
+}
+
+#[test]
+fn a_prefix_is_checked_like_a_key() {
+    for prefix in ["", "a", "a/b=c"] {
+        check_prefix(prefix).unwrap();
+    }
+    for prefix in ["/a", "a/", "../a", "a b"] {
+        check_prefix(prefix).unwrap_err();
+    }
+}
+
+#[test]
+fn every_character_taken_stays_as_it_is_in_the_store() {
+    let plain: String = (0..=127_u8)
+        .map(char::from)
+        .filter(|c| is_plain(*c))
+        .collect();
+    let key = ObjectKey::from_stored(format!("x/{plain}")).unwrap();
+    assert_eq!(key.location().as_ref(), key.as_str());
+}
+
+fn any_layout() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("{project_id}".to_owned()),
+        Just("{room_session_id}".to_owned()),
+        Just("{recording_id}".to_owned()),
+        Just("{year}".to_owned()),
+        Just("{month}-{day}".to_owned()),
+        Just("{ext}".to_owned()),
+        Just("/".to_owned()),
+        Just(".".to_owned()),
+        "[ -~é]{1,3}",
+    ];
+    proptest::collection::vec(piece, 1..10).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn a_key_never_leaves_the_prefix(
+        template in any_layout(),
+        project_id in "(\\PC{0,12}|[./]{0,4}|\\.manifest\\.json)",
+        format in proptest::option::of("[ -~]{0,20}"),
+        seconds in 0_i64..4_102_444_800,
+    ) {
+        let template = format!("{template}{{recording_id}}");
+        if let Ok(layout) = template.parse::<Layout>() {
+            let mut recording = recording();
+            recording.media_format = format;
+            recording.created_at = DateTime::from_timestamp(seconds, 0);
+            let key = layout.key_for("in/here", &project_id, &recording).unwrap();
+            prop_assert!(key.as_str().starts_with("in/here/"));
+            prop_assert!(!key.as_str().contains("//"));
+            prop_assert!(key.as_str().split('/').all(|part| !matches!(part, "" | "." | "..")));
+            prop_assert!(key.as_str().contains(ID));
+            let again = layout.key_for("in/here", &project_id, &recording).unwrap();
+            prop_assert_eq!(&again, &key);
+            prop_assert_eq!(ObjectKey::from_stored(key.to_string()).unwrap(), key);
+        }
+    }
+
+    #[test]
+    fn a_project_id_cannot_spell_a_path(project_id in "\\PC{0,40}") {
+        let safe = path_safe(&project_id);
+        prop_assert_eq!(fault_in_segment(&safe), None);
+    }
+}
