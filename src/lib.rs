@@ -1,5 +1,6 @@
 //! Archives SignalWire video room recordings into S3-compatible storage.
 
+pub mod config;
 pub mod digest;
 pub mod error;
 pub mod money;

@@ -1,0 +1,272 @@
+//! Texts to checked values: every section's constructor, and what must hold between them.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::environment::Environment;
+use super::keys::{self, Key};
+use super::raw::{Given, Origin, Settings};
+use super::sections::{
+    FinanceConfig, HttpConfig, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation,
+    SweepConfig, TransferConfig, WorkerConfig,
+};
+use super::value;
+
+const MIB: u64 = 1 << 20;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Reads settings one by one and collects what is wrong with them.
+pub(super) struct Checker<'a> {
+    pub(super) settings: &'a mut Settings,
+    pub(super) environment: &'a Environment,
+}
+
+impl Checker<'_> {
+    /// The value, `None` if it is not set or is wrong (which is noted).
+    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let given = self.settings.get(name)?;
+        match parse(given.text.expose_secret()) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                let problem = given.place.fault(&format!("`{name}`: {reason}"));
+                self.settings.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    /// The value, or the default. A wrong value is noted, and the default stands in for it until
+    /// all problems are reported.
+    fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        self.optional(name, &parse).unwrap_or_else(|| {
+            keys::find(name)
+                .and_then(|key| key.default)
+                .and_then(|text| parse(text).ok())
+                .expect("this key has a default, and the tests parse every default")
+        })
+    }
+
+    fn secret(&self, name: &str) -> Option<SecretString> {
+        self.settings.get(name).map(|given| given.text.clone())
+    }
+
+    fn duration(&mut self, name: &str, shortest: Duration) -> Duration {
+        self.value(name, |text| value::duration(text, shortest))
+    }
+
+    /// How to set each of these that is not set.
+    fn missing(&self, names: &[&str]) -> Vec<String> {
+        names
+            .iter()
+            .filter(|name| self.settings.get(name).is_none())
+            .filter_map(|name| keys::find(name))
+            .map(Key::ways)
+            .collect()
+    }
+
+    /// The directory of the embedded defaults, absolute, and where it came from.
+    pub(super) fn data_dir(&mut self) -> (PathBuf, Origin) {
+        if let Some(Given { text, origin, .. }) = self.settings.get("data_dir") {
+            let path = self.environment.absolute(text.expose_secret());
+            return (path, origin.clone());
+        }
+        // systemd lists several directories with colons; the first is the service's own.
+        let variable = "STATE_DIRECTORY";
+        let given = self
+            .environment
+            .get(variable)
+            .and_then(|list| list.to_str());
+        match given.and_then(|list| list.split(':').next()) {
+            Some(path) if !path.is_empty() => (
+                self.environment.absolute(path),
+                Origin::Environment(variable.to_owned()),
+            ),
+            _ => (
+                self.environment.absolute("recording-archive"),
+                Origin::Default,
+            ),
+        }
+    }
+
+    /// The section, or how to set what is missing of it.
+    pub(super) fn signalwire(&mut self) -> Result<SignalWireConfig, Vec<String>> {
+        let space = self.optional("signalwire.space", value::space);
+        let project_id = self.optional("signalwire.project_id", value::project_id);
+        let api_token = self.secret("signalwire.api_token");
+        // The token goes into a header.
+        self.optional("signalwire.api_token", value::word);
+        let media_ttl = self.duration("signalwire.media_ttl", SECOND);
+        let requests_per_second = self.value("signalwire.requests_per_second", value::rate);
+        let allow_private_media = self.optional("signalwire.allow_private_media", value::boolean);
+        let (Some(space), Some(project_id), Some(api_token)) = (space, project_id, api_token)
+        else {
+            return Err(self.missing(&[
+                "signalwire.space",
+                "signalwire.project_id",
+                "signalwire.api_token",
+            ]));
+        };
+        Ok(SignalWireConfig {
+            api_base: space.api_base,
+            space: space.name,
+            project_id,
+            api_token,
+            media_ttl,
+            requests_per_second,
+            allow_private_media: allow_private_media.unwrap_or(space.is_loopback),
+            require_https: !space.is_loopback,
+        })
+    }
+
+    pub(super) fn database_url(&mut self) -> Option<SecretString> {
+        self.optional("database.url", value::database_url)?;
+        self.secret("database.url")
+    }
+
+    /// The section, and how to set what a bucket needs and lacks.
+    pub(super) fn storage(&mut self, data_dir: &std::path::Path) -> (StorageConfig, Vec<String>) {
+        let environment = self.environment;
+        let location = self
+            .optional("storage.url", |text| value::location(text, environment))
+            .unwrap_or_else(|| StorageLocation::File {
+                root: data_dir.join("objects"),
+            });
+        let endpoint = self.optional("storage.endpoint", value::endpoint);
+        let region = self.optional("storage.region", value::word);
+        // They go into headers.
+        for name in [
+            "aws_access_key_id",
+            "aws_secret_access_key",
+            "aws_session_token",
+        ] {
+            self.optional(name, value::word);
+        }
+        let mut missing = Vec::new();
+        let mut credentials = S3Credentials::None;
+        if matches!(location, StorageLocation::S3 { .. }) {
+            if let Some(endpoint) = &endpoint
+                && endpoint.scheme() == "http"
+                && !value::is_loopback(endpoint)
+            {
+                self.settings.warnings.push(
+                    "storage.endpoint is http: recordings travel unencrypted; use https unless the network is yours"
+                        .to_owned(),
+                );
+            }
+            missing = self.missing(&["aws_access_key_id", "aws_secret_access_key"]);
+            if self.settings.get("storage.endpoint").is_none() {
+                let region = self.missing(&["storage.region"]);
+                missing.extend(
+                    region.into_iter().map(|ways| {
+                        format!("{ways} (or storage.endpoint, if the store is not AWS)")
+                    }),
+                );
+            }
+            if let (Some(access_key_id), Some(secret_access_key)) = (
+                self.secret("aws_access_key_id"),
+                self.secret("aws_secret_access_key"),
+            ) {
+                credentials = S3Credentials::Static {
+                    access_key_id,
+                    secret_access_key,
+                    session_token: self.secret("aws_session_token"),
+                };
+            }
+        }
+        let storage = StorageConfig {
+            location,
+            endpoint,
+            region,
+            checksum: self.value("storage.checksum", parse_word),
+            verify: self.value("storage.verify", parse_word),
+            part_size_bytes: self.value("storage.part_size", |text| {
+                value::size(text, &(5 * MIB..=5 * 1024 * MIB))
+            }),
+            storage_class: self.optional("storage.storage_class", value::word),
+            kms_key_id: self.optional("storage.kms_key_id", value::word),
+            layout: self.value("storage.layout", |text| {
+                text.parse().map_err(|error| format!("{error}"))
+            }),
+            credentials,
+        };
+        (storage, missing)
+    }
+
+    /// Comes after [`Self::storage`]: the memory must hold one of its parts.
+    pub(super) fn transfer(&mut self, storage: &StorageConfig) -> TransferConfig {
+        let memory_limit_bytes = self.value("transfer.memory_limit", |text| {
+            value::size(text, &(5 * MIB..=u64::MAX))
+        });
+        if memory_limit_bytes < storage.part_size_bytes {
+            let reason = format!(
+                "`transfer.memory_limit` is below `storage.part_size` ({}): it must hold one part at least",
+                bytesize::ByteSize(storage.part_size_bytes).display().iec(),
+            );
+            let given = self
+                .settings
+                .get("transfer.memory_limit")
+                .or_else(|| self.settings.get("storage.part_size"));
+            let problem = match given {
+                Some(given) => given.place.fault(&reason),
+                None => reason,
+            };
+            self.settings.problems.push(problem);
+        }
+        self.value("transfer.bandwidth_limit", value::not_available);
+        TransferConfig {
+            connections: self.value("transfer.connections", |text| {
+                value::number(text, &(NonZeroU16::MIN..=NonZeroU16::MAX))
+            }),
+            memory_limit_bytes,
+            idle_timeout: self.duration("transfer.idle_timeout", Duration::from_millis(1)),
+        }
+    }
+
+    pub(super) fn worker(&mut self) -> WorkerConfig {
+        WorkerConfig {
+            concurrency: self.value("worker.concurrency", |text| {
+                value::number(text, &(1..=1024))
+            }),
+            schedule: self.value("worker.schedule", value::schedule),
+            lease: self.duration("worker.lease", SECOND),
+            max_attempts: self.value("worker.max_attempts", |text| {
+                value::number(text, &(1..=1000))
+            }),
+            not_ready_deadline: self.duration("worker.not_ready_deadline", Duration::ZERO),
+            drain_timeout: self.duration("worker.drain_timeout", Duration::ZERO),
+        }
+    }
+
+    pub(super) fn sweep(&mut self) -> SweepConfig {
+        SweepConfig {
+            schedule: self.value("sweep.schedule", value::schedule_or_off),
+        }
+    }
+
+    pub(super) fn finance(&mut self) -> FinanceConfig {
+        FinanceConfig {
+            schedule: self.value("finance.schedule", value::schedule_or_off),
+            final_after: self.duration("finance.final_after", Duration::ZERO),
+        }
+    }
+
+    pub(super) fn http(&mut self) -> HttpConfig {
+        HttpConfig {
+            listen: self.value("http.listen", value::listen),
+        }
+    }
+
+    /// Chores of a later version: refused rather than silently left undone.
+    pub(super) fn chores_not_available(&mut self) {
+        self.value("discovery.schedule", value::not_available);
+        self.value("verify.schedule", value::not_available);
+    }
+}
+
+fn parse_word<T: std::str::FromStr<Err = &'static str>>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|expected| format!("`{text}` is not known: {expected}"))
+}
