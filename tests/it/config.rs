@@ -416,6 +416,7 @@ fn no_error_warning_or_debug_form_shows_a_secret() {
         "[signalwire]\napi_token = 'hunter2",
         "[signalwire]\napi_token = \"\"\"\nx\nhunter2",
         "[signalwire]\napi_token = \"\"\"\nhunter2==\n",
+        "[signalwire]\nhunter2==\n",
         "[signalwire]\napi_tokn = 'hunter2'",
         "[signalwire]\napi_token = ['hunter2']",
         "[signalwire]\napi_token = 'hunter2 '",
@@ -446,7 +447,7 @@ fn no_error_warning_or_debug_form_shows_a_secret() {
         ),
         ("AWS_ACCESS_KEY_ID", SECRET),
         ("AWS_SECRET_ACCESS_KEY", SECRET),
-        ("AWS_SESSION_TOKEN", SECRET),
+        ("AWS_SESSION_TOKEN", "https://hunter2/looks/like/a/url"),
         ("AWS_REGION", "eu-central-1"),
         ("RECORDING_ARCHIVER_STORAGE_URL", "s3://bucket"),
     ];

@@ -79,6 +79,13 @@ fn every_variable_is_filled_in() {
 }
 
 #[test]
+fn a_value_is_never_empty_nor_a_step_up() {
+    for (value, safe) in [("", "none"), ("..", "__"), ("a/../b", "a_.._b"), ("é", "_")] {
+        assert_eq!(path_safe(value), safe);
+    }
+}
+
+#[test]
 fn the_extension_comes_from_the_media_type() {
     let extension = |format: Option<&str>| {
         let mut recording = recording();
