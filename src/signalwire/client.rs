@@ -1,0 +1,201 @@
+//! The HTTP client of the API: Basic auth, paced, no redirects, bounded answers.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{ACCEPT, RETRY_AFTER};
+use reqwest::{Response, StatusCode, redirect};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+use tokio::time::{Interval, MissedTickBehavior};
+use url::Url;
+
+use super::wire;
+use crate::config::SignalWireConfig;
+use crate::error::ErrorKind;
+use crate::recording::{Recording, RecordingId};
+use crate::retry::parse_retry_after;
+
+/// One answer must come whole within this time.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A recording's metadata takes about 1 KiB; what is larger than this is not metadata.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// A client for one project's recordings.
+///
+/// It never follows redirects and shares nothing with the media client, so the credentials
+/// cannot leave the API's host.
+pub struct SignalWire {
+    http: reqwest::Client,
+    api_base: Url,
+    project_id: String,
+    api_token: SecretString,
+    media_ttl: Duration,
+    pace: Mutex<Interval>,
+}
+
+/// Why the API gave no usable metadata.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("the API knows no such recording (404), or it belongs to another project")]
+    NotFound,
+    #[error(
+        "the API refuses the credentials ({status}): check signalwire.project_id and api_token, and that the token has the Video scope"
+    )]
+    Unauthorized { status: StatusCode },
+    #[error("the API asks for fewer requests (429)")]
+    Throttled { retry_after: Option<Duration> },
+    #[error("the API answers {status}")]
+    ServerError { status: StatusCode },
+    #[error("ask the API for the recording's metadata")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("the API rejects the request ({status}): {message}")]
+    Rejected { status: StatusCode, message: String },
+    #[error("the API's answer is not a recording: {problem}")]
+    BadMetadata { problem: String },
+}
+
+impl ApiError {
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound => ErrorKind::NotFound,
+            Self::Unauthorized { .. } => ErrorKind::Unauthorized,
+            Self::Throttled { .. } => ErrorKind::Throttled,
+            Self::ServerError { .. } | Self::Unreachable(_) => ErrorKind::ApiUnavailable,
+            Self::Rejected { .. } | Self::BadMetadata { .. } => ErrorKind::BadMetadata,
+        }
+    }
+
+    /// How long the API wants to be left alone, if it said so.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after } => *retry_after,
+            Self::NotFound
+            | Self::Unauthorized { .. }
+            | Self::ServerError { .. }
+            | Self::Unreachable(_)
+            | Self::Rejected { .. }
+            | Self::BadMetadata { .. } => None,
+        }
+    }
+}
+
+impl SignalWire {
+    /// Builds the client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the TLS roots of the system cannot be loaded.
+    pub fn new(config: &SignalWireConfig) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("recording-archiver/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .https_only(config.require_https)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .build()?;
+        let mut pace =
+            tokio::time::interval(Duration::from_secs(1) / config.requests_per_second.get());
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            http,
+            api_base: config.api_base.clone(),
+            project_id: config.project_id.clone(),
+            api_token: config.api_token.clone(),
+            media_ttl: config.media_ttl,
+            pace: Mutex::new(pace),
+        })
+    }
+
+    /// The project whose recordings this client sees.
+    pub fn project_id(&self) -> &str {
+        &self.project_id
+    }
+
+    /// Asks for a recording's metadata, with a link that lives `signalwire.media_ttl`.
+    pub async fn recording(&self, id: RecordingId) -> Result<Recording, ApiError> {
+        let body = self.get(&format!("api/video/room_recordings/{id}")).await?;
+        wire::recording(id, &body).map_err(|problem| ApiError::BadMetadata { problem })
+    }
+
+    /// Asks for the shortest list there is: are the address and the credentials right?
+    pub async fn check_credentials(&self) -> Result<(), ApiError> {
+        self.get("api/video/room_recordings?page_size=1")
+            .await
+            .map(drop)
+    }
+
+    async fn get(&self, path: &str) -> Result<String, ApiError> {
+        let mut url = self
+            .api_base
+            .join(path)
+            .map_err(|e| ApiError::BadMetadata {
+                problem: format!("no address for {path}: {e}"),
+            })?;
+        url.query_pairs_mut()
+            .append_pair("media_ttl", &self.media_ttl.as_secs().to_string());
+
+        self.pace.lock().await.tick().await;
+        let response = self
+            .http
+            .get(url)
+            .basic_auth(&self.project_id, Some(self.api_token.expose_secret()))
+            .header(ACCEPT, "application/json")
+            .send()
+            .await
+            .map_err(unreachable)?;
+
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| parse_retry_after(value, SystemTime::now()));
+        if status.is_success() {
+            return read_bounded(response).await;
+        }
+        Err(match status {
+            StatusCode::NOT_FOUND => ApiError::NotFound,
+            // A missing scope is documented as 401 in one place and as 403 in another.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ApiError::Unauthorized { status },
+            StatusCode::TOO_MANY_REQUESTS => ApiError::Throttled { retry_after },
+            // 503 with Retry-After is throttling by another name.
+            StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => {
+                ApiError::Throttled { retry_after }
+            }
+            _ if status.is_client_error() => ApiError::Rejected {
+                status,
+                message: wire::error_message(&read_bounded(response).await.unwrap_or_default()),
+            },
+            _ => ApiError::ServerError { status },
+        })
+    }
+}
+
+async fn read_bounded(mut response: Response) -> Result<String, ApiError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(ApiError::BadMetadata {
+                problem: format!("it is longer than {MAX_ANSWER_BYTES} bytes"),
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    String::from_utf8(body).map_err(|_| ApiError::BadMetadata {
+        problem: "it is not UTF-8 text".to_owned(),
+    })
+}
+
+fn unreachable(error: reqwest::Error) -> ApiError {
+    ApiError::Unreachable(error.without_url())
+}
+
+impl std::fmt::Debug for SignalWire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignalWire")
+            .field("api_base", &self.api_base.as_str())
+            .field("project_id", &self.project_id)
+            .finish_non_exhaustive()
+    }
+}

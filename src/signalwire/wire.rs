@@ -1,0 +1,261 @@
+//! The provider's JSON, read leniently: any field but the ID may be missing or null, unknown
+//! fields and status words are kept, numbers may come as strings.
+//!
+//! Lenient ends where a wrong value would do harm: a date, size or link that is there but cannot
+//! be read is an error, because the object's place and proof depend on it.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use uuid::Uuid;
+
+use crate::money::Usd;
+use crate::recording::{Metadata, Recording, RecordingId, RecordingStatus};
+use crate::signed_url::SignedUrl;
+
+/// Longest part of a provider's own words that is passed on in a message.
+const MAX_QUOTED_CHARS: usize = 200;
+
+/// Reads the answer to a question for `id`; the error says what is wrong with it.
+pub(super) fn recording(id: RecordingId, body: &str) -> Result<Recording, String> {
+    let object: Metadata = serde_json::from_str(body).map_err(|e| {
+        // serde_json quotes only its own expectation here, never the body.
+        format!("not a JSON object ({e})")
+    })?;
+
+    let answered = text(&object, "id")?.ok_or("it has no id")?;
+    if answered.parse() != Ok(id) {
+        return Err("it is about another recording".to_owned());
+    }
+    let link = match text(&object, "uri")? {
+        Some(uri) => Some(SignedUrl::parse(&uri).ok_or("its uri is not an absolute URL")?),
+        None => None,
+    };
+    Ok(Recording {
+        id,
+        room_session_id: text(&object, "room_session_id")?
+            .and_then(|session| Uuid::try_parse(&session).ok()),
+        status: text(&object, "status")?.map(|word| RecordingStatus::from(word.as_str())),
+        started_at: timestamp(&object, "started_at")?,
+        finished_at: timestamp(&object, "finished_at")?,
+        created_at: timestamp(&object, "created_at")?,
+        updated_at: timestamp(&object, "updated_at")?,
+        duration_secs: duration_secs(&object),
+        declared_size_bytes: size_bytes(&object)?,
+        media_format: text(&object, "format").unwrap_or_default(),
+        cost: cost(id, &object),
+        link,
+        metadata: object.without_link(),
+    })
+}
+
+/// The provider's own words from an error body, in either documented shape, made printable.
+pub(super) fn error_message(body: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let message = match &value["errors"] {
+        serde_json::Value::Array(errors) => errors
+            .iter()
+            .filter_map(|error| error["message"].as_str())
+            .collect::<Vec<_>>()
+            .join("; "),
+        _ => value["message"]
+            .as_str()
+            .or_else(|| value["error"].as_str())
+            .unwrap_or_default()
+            .to_owned(),
+    };
+    let printable: String = message
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_QUOTED_CHARS)
+        .collect();
+    if printable.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        printable
+    }
+}
+
+/// A field's token, unless it is absent or null.
+fn token<'a>(object: &'a Metadata, name: &str) -> Option<&'a str> {
+    object.token(name).filter(|token| *token != "null")
+}
+
+fn text(object: &Metadata, name: &str) -> Result<Option<String>, String> {
+    token(object, name)
+        .map(|token| {
+            serde_json::from_str::<String>(token).map_err(|_| format!("its {name} is not a string"))
+        })
+        .transpose()
+        .map(|text| text.filter(|text| !text.is_empty()))
+}
+
+fn timestamp(object: &Metadata, name: &str) -> Result<Option<DateTime<Utc>>, String> {
+    let Some(text) = text(object, name)? else {
+        return Ok(None);
+    };
+    DateTime::parse_from_rfc3339(&text)
+        .map(|at| at.with_timezone(&Utc))
+        // All the provider's times are UTC, so one without a zone is too.
+        .or_else(|_| text.parse::<NaiveDateTime>().map(|at| at.and_utc()))
+        .map(Some)
+        .map_err(|_| format!("its {name} is not an ISO 8601 time"))
+}
+
+/// A number, or a string that holds one.
+fn number(token: &str) -> Option<Decimal> {
+    Usd::from_json_token(token).ok().flatten().map(Usd::decimal)
+}
+
+/// 64 bits: the specification says 32, which ends at 2 GiB.
+fn size_bytes(object: &Metadata) -> Result<Option<u64>, String> {
+    token(object, "size_in_bytes")
+        .map(|token| {
+            number(token)
+                .filter(Decimal::is_integer)
+                .and_then(|size| size.to_i64())
+                .and_then(|size| u64::try_from(size).ok())
+                .ok_or_else(|| "its size_in_bytes is not a number of bytes".to_owned())
+        })
+        .transpose()
+}
+
+/// Whole seconds. The length decides nothing here, so what cannot be read is left out.
+fn duration_secs(object: &Metadata) -> Option<i64> {
+    number(token(object, "duration")?)?
+        .round()
+        .to_i64()
+        .filter(|seconds| *seconds >= 0)
+}
+
+/// The cost by its exact token. One that cannot be held exactly must not keep the recording from
+/// being archived: it stays unknown here, and as sent in the metadata.
+fn cost(id: RecordingId, object: &Metadata) -> Option<Usd> {
+    Usd::from_json_token(token(object, "cost_in_dollars")?)
+        .inspect_err(|error| tracing::warn!(recording.id = %id, "cost left unknown: {error}"))
+        .ok()
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "c22d24f6-5a47-4597-9a23-c7d01e696b92";
+
+    fn id() -> RecordingId {
+        ID.parse().unwrap()
+    }
+
+    fn read(fields: &str) -> Result<Recording, String> {
+        recording(id(), &format!(r#"{{"id":"{ID}"{fields}}}"#))
+    }
+
+    #[test]
+    fn the_documented_example_is_read() {
+        let recording = read(
+            r#","room_session_id":"a1b2c3d4-5e6f-7890-abcd-ef1234567890","status":"completed",
+            "started_at":"2022-01-01T10:00:00Z","finished_at":"2022-01-01T11:00:00Z",
+            "duration":120,"size_in_bytes":20971520,"format":"video/mp4","cost_in_dollars":0.05,
+            "uri":"https://files.signalwire.com/temporary/link","created_at":"2022-01-01T10:00:00Z",
+            "updated_at":"2022-01-01T11:00:00Z""#,
+        )
+        .unwrap();
+        assert_eq!(recording.status, Some(RecordingStatus::Completed));
+        assert_eq!(recording.declared_size_bytes, Some(20_971_520));
+        assert_eq!(recording.duration_secs, Some(120));
+        assert_eq!(recording.cost.unwrap().to_string(), "0.05");
+        assert_eq!(recording.media_format.as_deref(), Some("video/mp4"));
+        assert_eq!(
+            recording.created_at.unwrap().to_rfc3339(),
+            "2022-01-01T10:00:00+00:00"
+        );
+        assert!(recording.link.is_some());
+        assert!(!recording.metadata.to_json().contains("temporary"));
+    }
+
+    #[test]
+    fn nulls_missing_fields_and_unknown_ones_are_fine() {
+        for fields in [
+            "",
+            r#","status":null,"uri":null,"size_in_bytes":null,"cost_in_dollars":null"#,
+            r#","status":"archived","future":{"nested":[1]},"uri":"""#,
+        ] {
+            let recording = read(fields).unwrap();
+            assert!(recording.link.is_none());
+            assert!(recording.cost.is_none());
+        }
+    }
+
+    #[test]
+    fn odd_but_plain_values_are_understood() {
+        let recording = read(
+            r#","duration":1812.4,"size_in_bytes":"5368709120","cost_in_dollars":"0.050","format":"mp4","created_at":"2024-02-29T23:59:59.999999+02:00","updated_at":"2024-02-29T23:59:59""#,
+        )
+        .unwrap();
+        assert_eq!(recording.duration_secs, Some(1812));
+        assert_eq!(recording.declared_size_bytes, Some(5_368_709_120));
+        assert_eq!(recording.cost.unwrap().to_string(), "0.050");
+        assert_eq!(
+            recording.created_at.unwrap().to_rfc3339(),
+            "2024-02-29T21:59:59.999999+00:00"
+        );
+    }
+
+    #[test]
+    fn an_unreadable_cost_or_length_does_not_keep_the_recording_away() {
+        let recording = read(r#","cost_in_dollars":{"amount":1},"duration":"long""#).unwrap();
+        assert!(recording.cost.is_none());
+        assert_eq!(recording.duration_secs, None);
+        assert_eq!(
+            recording.metadata.token("cost_in_dollars"),
+            Some(r#"{"amount":1}"#)
+        );
+    }
+
+    #[test]
+    fn harmful_values_are_errors_that_name_the_field() {
+        for (fields, problem) in [
+            (r#","size_in_bytes":-1"#, "size_in_bytes"),
+            (r#","size_in_bytes":1.5"#, "size_in_bytes"),
+            (r#","created_at":"yesterday""#, "created_at"),
+            (r#","created_at":1"#, "created_at"),
+            (r#","uri":"/relative""#, "uri"),
+            (r#","uri":17"#, "uri"),
+            (r#","status":[]"#, "status"),
+        ] {
+            assert!(read(fields).unwrap_err().contains(problem), "{fields}");
+        }
+    }
+
+    #[test]
+    fn an_answer_about_something_else_is_refused() {
+        for body in [
+            "",
+            "[]",
+            "<html></html>",
+            r#"{"error":"Not Found"}"#,
+            r#"{"id":null}"#,
+            r#"{"id":"00000000-0000-0000-0000-000000000000"}"#,
+            r#"{"id":"c22d24f6-5a47-4597-9a23-c7d01e696b92","#,
+        ] {
+            assert!(recording(id(), body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn error_bodies_are_read_in_both_shapes() {
+        for (body, message) in [
+            (r#"{"error":"Bad Request"}"#, "Bad Request"),
+            (
+                r#"{"errors":[{"code":"a","message":"too long"},{"message":"and wrong"}]}"#,
+                "too long; and wrong",
+            ),
+            (r#"{"type":"t","code":"c","message":"flat"}"#, "flat"),
+            ("<html>", "no reason given"),
+            (r#"{"error":"a\u001b[31mb"}"#, "a[31mb"),
+        ] {
+            assert_eq!(error_message(body), message);
+        }
+    }
+}
