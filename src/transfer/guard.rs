@@ -1,0 +1,240 @@
+//! Where a media link may lead: checked for the link itself, for every redirect, and for every
+//! address a name resolves to.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+/// What media links may be.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkPolicy {
+    /// Plain http is for the simulator on loopback only.
+    pub require_https: bool,
+    /// Private, loopback, link-local and other special addresses.
+    pub allow_private: bool,
+}
+
+/// The link leads where this process must not go. Holds no part of the link but its host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkRefused {
+    #[error("the link is not https")]
+    NotHttps,
+    #[error("the link carries user name or password")]
+    Credentials,
+    #[error("the link has no host")]
+    NoHost,
+    #[error("{0} is a private or special address")]
+    PrivateAddress(IpAddr),
+    #[error("the media host resolves only to private or special addresses")]
+    PrivateName,
+}
+
+impl LinkPolicy {
+    /// Checks what the URL itself says. Names are checked when they are resolved.
+    pub fn check(self, url: &Url) -> Result<(), LinkRefused> {
+        match url.scheme() {
+            "https" => {}
+            "http" if !self.require_https => {}
+            _ => return Err(LinkRefused::NotHttps),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(LinkRefused::Credentials);
+        }
+        // `url` has already turned decimal, octal and short IPv4 spellings into addresses.
+        match url.host().ok_or(LinkRefused::NoHost)? {
+            Host::Domain(_) => Ok(()),
+            Host::Ipv4(address) => self.check_address(address.into()),
+            Host::Ipv6(address) => self.check_address(address.into()),
+        }
+    }
+
+    /// Checks an address that is about to be, or has been, connected to.
+    pub fn check_address(self, address: IpAddr) -> Result<(), LinkRefused> {
+        if self.allow_private || is_public(address) {
+            Ok(())
+        } else {
+            Err(LinkRefused::PrivateAddress(address))
+        }
+    }
+}
+
+/// Resolves names and keeps only the addresses that the policy allows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GuardedResolver(pub(super) LinkPolicy);
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = self.0;
+        Box::pin(async move {
+            let resolved: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = !resolved.is_empty();
+            let allowed: Vec<SocketAddr> = resolved
+                .into_iter()
+                .filter(|address| policy.check_address(address.ip()).is_ok())
+                .collect();
+            if found && allowed.is_empty() {
+                return Err(LinkRefused::PrivateName.into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address belongs to the public internet, by the IANA special-purpose registries.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let special = match a {
+        0 | 10 | 127 | 224..=255 => true,
+        100 => (64..=127).contains(&b),
+        169 => b == 254,
+        172 => (16..=31).contains(&b),
+        192 => matches!((b, c), (0, 0 | 2) | (88, 99) | (168, _)),
+        198 => matches!((b, c), (18 | 19, _) | (51, 100)),
+        203 => (b, c) == (0, 113),
+        _ => false,
+    };
+    !special
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    // An IPv4 address in disguise is judged as what it leads to.
+    if let Some(v4) = embedded_v4(address) {
+        return is_public_v4(v4);
+    }
+    let [first, second, ..] = address.segments();
+    // Only 2000::/3 is assigned for global unicast; within it, some is special.
+    let global_unicast = first & 0xe000 == 0x2000;
+    let special = matches!(
+        (first, second),
+        (0x2001, 0..=0x01ff | 0x0db8) | (0x3fff, 0..=0x0fff)
+    );
+    global_unicast && !special
+}
+
+/// The IPv4 address inside a mapped, compatible, translated (`64:ff9b::/96`,
+/// `64:ff9b:1::/48`) or
+/// 6to4 address.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let last = |segments: [u16; 8]| {
+        let [a, b] = segments[6].to_be_bytes();
+        let [c, d] = segments[7].to_be_bytes();
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match address.segments() {
+        segments @ ([0, 0, 0, 0, 0, 0 | 0xffff, _, _]
+        | [0, 0, 0, 0, 0xffff, 0, _, _]
+        | [0x64, 0xff9b, 0 | 1, ..]) => Some(last(segments)),
+        [0x2002, high, low, ..] => {
+            let [a, b] = high.to_be_bytes();
+            let [c, d] = low.to_be_bytes();
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRICT: LinkPolicy = LinkPolicy {
+        require_https: true,
+        allow_private: false,
+    };
+
+    fn verdict(link: &str) -> Result<(), LinkRefused> {
+        STRICT.check(&Url::parse(link).unwrap())
+    }
+
+    #[test]
+    fn public_links_pass() {
+        for link in [
+            "https://files.signalwire.com/x",
+            "https://s3.us-east-2.amazonaws.com/files.signalwire.com/x?X-Amz-Signature=1",
+            "https://8.8.8.8/x",
+            "https://[2606:4700::1111]/x",
+            "https://172.15.0.1/",
+            "https://172.32.0.1/",
+            "https://100.63.0.1/",
+        ] {
+            assert_eq!(verdict(link), Ok(()), "{link}");
+        }
+    }
+
+    #[test]
+    fn private_and_special_addresses_are_refused_in_every_spelling() {
+        for link in [
+            "https://127.0.0.1/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://0177.0.0.1/",
+            "https://127.1/",
+            "https://0.0.0.0/",
+            "https://10.1.2.3/",
+            "https://100.64.0.1/",
+            "https://169.254.169.254/latest/meta-data/",
+            "https://172.16.0.1/",
+            "https://172.31.255.255/",
+            "https://192.0.0.1/",
+            "https://192.0.2.1/",
+            "https://192.168.1.1/",
+            "https://198.18.0.1/",
+            "https://198.51.100.7/",
+            "https://203.0.113.9/",
+            "https://224.0.0.1/",
+            "https://255.255.255.255/",
+            "https://[::]/",
+            "https://[::1]/",
+            "https://[::ffff:10.0.0.1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[::10.0.0.1]/",
+            "https://[64:ff9b::a9fe:a9fe]/",
+            "https://[2002:7f00:1::]/",
+            "https://[fe80::1]/",
+            "https://[fc00::1]/",
+            "https://[fd12::1]/",
+            "https://[ff02::1]/",
+            "https://[2001:db8::1]/",
+            "https://[2001::1]/",
+            "https://[::ffff:0:7f00:1]/",
+        ] {
+            assert!(
+                matches!(verdict(link), Err(LinkRefused::PrivateAddress(_))),
+                "{link}: {:?}",
+                verdict(link)
+            );
+        }
+    }
+
+    #[test]
+    fn only_https_without_credentials_passes() {
+        assert_eq!(verdict("http://8.8.8.8/"), Err(LinkRefused::NotHttps));
+        assert_eq!(verdict("ftp://8.8.8.8/"), Err(LinkRefused::NotHttps));
+        assert_eq!(verdict("file:///etc/passwd"), Err(LinkRefused::NotHttps));
+        assert_eq!(
+            verdict("https://user@8.8.8.8/"),
+            Err(LinkRefused::Credentials)
+        );
+    }
+
+    #[test]
+    fn the_simulator_is_allowed_on_loopback_when_told_so() {
+        let loopback = LinkPolicy {
+            require_https: false,
+            allow_private: true,
+        };
+        assert_eq!(
+            loopback.check(&Url::parse("http://127.0.0.1:8080/x").unwrap()),
+            Ok(())
+        );
+    }
+}
