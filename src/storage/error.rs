@@ -1,0 +1,189 @@
+//! What a store can refuse, in this program's words.
+
+use std::error::Error;
+use std::io;
+
+use super::key::{KeyError, ObjectKey};
+use crate::digest::Fingerprint;
+use crate::error::{ErrorKind, chain};
+
+/// Why something could not be stored, read or proven.
+///
+/// Holds no error of the store's client: those carry whole answers, in which stores repeat access
+/// keys and signed strings. Only the store's code and message are kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    #[error("{operation}: the store denies it ({said})")]
+    Denied { operation: Operation, said: String },
+    #[error("{operation}: there is no such bucket; create it, or correct storage.url")]
+    NoBucket { operation: Operation },
+    #[error("{operation}: {said}")]
+    Unavailable { operation: Operation, said: String },
+    #[error("{operation}: the store received other bytes than were sent ({said})")]
+    Damaged { operation: Operation, said: String },
+    #[error("an object stands under {key} already")]
+    Exists { key: ObjectKey },
+    #[error(
+        "another object stands under {key}: it has {found_bytes} bytes{}, the recording {expected_bytes}", 
+        if found_bytes == expected_bytes { " with another SHA-256" } else { "" }
+    )]
+    Conflict {
+        key: ObjectKey,
+        found_bytes: u64,
+        expected_bytes: u64,
+    },
+    #[error("{key} was read back as {found:?}, sent was {sent:?}")]
+    ReadBackDiffers {
+        key: ObjectKey,
+        found: Box<Fingerprint>,
+        sent: Box<Fingerprint>,
+    },
+    #[error("{key} is gone right after it was stored")]
+    Missing { key: ObjectKey },
+    #[error("name the object")]
+    Key(#[from] KeyError),
+}
+
+/// What was being done, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    verb: &'static str,
+    object: String,
+}
+
+impl Operation {
+    pub(super) fn new(verb: &'static str, object: &impl ToString) -> Self {
+        Self {
+            verb,
+            object: object.to_string(),
+        }
+    }
+}
+
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.object)
+    }
+}
+
+impl StorageError {
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Denied { .. } | Self::NoBucket { .. } => ErrorKind::StorageDenied,
+            Self::Unavailable { .. } => ErrorKind::StorageUnavailable,
+            Self::Damaged { .. } | Self::ReadBackDiffers { .. } => ErrorKind::ChecksumMismatch,
+            Self::Exists { .. } | Self::Conflict { .. } => ErrorKind::ObjectConflict,
+            Self::Missing { .. } => ErrorKind::ObjectMissing,
+            Self::Key(_) => ErrorKind::BadMetadata,
+        }
+    }
+
+    /// Translates an error of the store's client met while doing `operation`.
+    pub(super) fn of(operation: Operation, error: &object_store::Error) -> Self {
+        let said = words(error);
+        match error {
+            object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. } => Self::Denied { operation, said },
+            object_store::Error::NotFound { .. } if said.contains("NoSuchBucket") => {
+                Self::NoBucket { operation }
+            }
+            _ if is_damage(&said) => Self::Damaged { operation, said },
+            _ if is_denied_by_the_filesystem(error) => Self::Denied { operation, said },
+            _ => Self::Unavailable { operation, said },
+        }
+    }
+}
+
+/// Codes by which stores say that a body did not match its checksum.
+fn is_damage(said: &str) -> bool {
+    [
+        "BadDigest",
+        "InvalidDigest",
+        "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+    ]
+    .iter()
+    .any(|code| said.contains(code))
+}
+
+fn is_denied_by_the_filesystem(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                io.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            );
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The store's code and message out of an XML answer, or the client's own words up to it.
+fn words(error: &object_store::Error) -> String {
+    let text = chain(error);
+    match (element(&text, "Code"), element(&text, "Message")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => text
+            .split("<?xml")
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches([' ', ':'])
+            .to_owned(),
+    }
+}
+
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (content, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> object_store::Error {
+        object_store::Error::Generic {
+            store: "S3",
+            source: text.to_owned().into(),
+        }
+    }
+
+    fn operation() -> Operation {
+        Operation::new("store", &"k")
+    }
+
+    #[test]
+    fn a_stores_answer_is_cut_to_code_and_message() {
+        let error = generic(
+            "Client error with status 403: <?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code><Message>no match</Message><AWSAccessKeyId>AKIASECRET</AWSAccessKeyId></Error>",
+        );
+        assert_eq!(
+            StorageError::of(operation(), &error).to_string(),
+            "store k: SignatureDoesNotMatch: no match"
+        );
+    }
+
+    #[test]
+    fn damage_is_told_from_trouble() {
+        let damaged = StorageError::of(operation(), &generic("<Code>BadDigest</Code>"));
+        assert_eq!(damaged.kind(), ErrorKind::ChecksumMismatch);
+        let trouble = StorageError::of(operation(), &generic("connection refused"));
+        assert_eq!(trouble.kind(), ErrorKind::StorageUnavailable);
+    }
+
+    #[test]
+    fn a_directory_without_write_permission_is_denied() {
+        let error = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(io::Error::from(io::ErrorKind::PermissionDenied)),
+        };
+        assert_eq!(
+            StorageError::of(operation(), &error).kind(),
+            ErrorKind::StorageDenied
+        );
+    }
+}

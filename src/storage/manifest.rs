@@ -1,0 +1,112 @@
+//! The sidecar beside each object: what it is, where it came from and what proves it, so that
+//! the archive explains itself without the database.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use object_store::{Attribute, Attributes, ObjectStoreExt, PutOptions, PutPayload};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::error::{Operation, StorageError};
+use super::key::ObjectKey;
+use super::proof::Evidence;
+use super::{Backend, Storage};
+use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
+use crate::recording::{Metadata, RecordingId};
+
+/// The version of the manifest's layout that this program writes.
+const MANIFEST_VERSION: u32 = 1;
+/// A manifest takes about 1 KiB; what is larger than this is none of ours.
+const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The manifest as it stands in the store (`<key>.manifest.json`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    #[serde(rename = "manifest_version")]
+    version: u32,
+    recording_id: Uuid,
+    project_id: Option<String>,
+    object_key: String,
+    size_bytes: u64,
+    sha256: String,
+    crc64nvme: String,
+    evidence: String,
+    archived_at: String,
+    archiver_version: String,
+    metadata: Metadata,
+}
+
+impl Manifest {
+    pub fn new(
+        recording_id: RecordingId,
+        project_id: &str,
+        key: &ObjectKey,
+        fingerprint: &Fingerprint,
+        evidence: Evidence,
+        archived_at: DateTime<Utc>,
+        metadata: Metadata,
+    ) -> Self {
+        Self {
+            version: MANIFEST_VERSION,
+            recording_id: recording_id.uuid(),
+            project_id: Some(project_id.to_owned()),
+            object_key: key.as_str().to_owned(),
+            size_bytes: fingerprint.size_bytes,
+            sha256: fingerprint.sha256.to_string(),
+            crc64nvme: fingerprint.crc64nvme.to_string(),
+            evidence: evidence.to_string(),
+            archived_at: archived_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            archiver_version: env!("CARGO_PKG_VERSION").to_owned(),
+            metadata,
+        }
+    }
+
+    /// What the manifest says of the object's bytes, if it is about this recording and whole.
+    pub fn fingerprint_of(&self, recording_id: RecordingId) -> Option<Fingerprint> {
+        if self.recording_id != recording_id.uuid() {
+            return None;
+        }
+        Some(Fingerprint {
+            size_bytes: self.size_bytes,
+            sha256: Sha256Digest::from_hex(&self.sha256)?,
+            crc64nvme: Crc64Nvme::from_base64(&self.crc64nvme)?,
+        })
+    }
+}
+
+impl Storage {
+    /// Writes the manifest beside its object. Writing the same again is harmless.
+    pub async fn put_manifest(
+        &self,
+        key: &ObjectKey,
+        manifest: &Manifest,
+    ) -> Result<(), StorageError> {
+        let json = serde_json::to_vec_pretty(manifest).map_err(|e| StorageError::Unavailable {
+            operation: Operation::new("spell the manifest of", key),
+            said: e.to_string(),
+        })?;
+        let mut options = PutOptions::default();
+        if matches!(self.backend, Backend::S3(_)) {
+            options.attributes =
+                Attributes::from_iter([(Attribute::ContentType, "application/json")]);
+        }
+        let path = key.manifest();
+        self.backend
+            .plain()
+            .put_opts(&path, PutPayload::from(json), options)
+            .await
+            .map(drop)
+            .map_err(|e| StorageError::of(Operation::new("store the manifest of", key), &e))
+    }
+
+    /// Reads the manifest beside an object; `None` if there is none, or none of ours.
+    pub async fn manifest(&self, key: &ObjectKey) -> Result<Option<Manifest>, StorageError> {
+        let failed = |e| StorageError::of(Operation::new("read the manifest of", key), &e);
+        let found = match self.backend.plain().get(&key.manifest()).await {
+            Ok(found) if found.meta.size <= MAX_MANIFEST_BYTES => found,
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let json = found.bytes().await.map_err(failed)?;
+        Ok(serde_json::from_slice(&json).ok())
+    }
+}

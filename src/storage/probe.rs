@@ -1,0 +1,190 @@
+//! What the store really enforces, found out with throw-away objects: "S3-compatible" is a claim,
+//! and the dangerous stores accept what they do not honour.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
+use uuid::Uuid;
+
+use super::S3;
+use super::error::{Operation, StorageError};
+use crate::config::ChecksumMode;
+use crate::digest::Fingerprinting;
+
+/// Probe objects stand below this name in the bucket's prefix and are removed at once.
+const PROBE_FOLDER: &str = ".recording-archiver-probe";
+const PROBE_BODY: &[u8] = b"recording-archiver asks whether wrong checksums are refused";
+const PROBE_LINK_LIFETIME: Duration = Duration::from_mins(1);
+
+/// What a store was seen to enforce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enforcement {
+    /// Takes a right checksum on PUT and refuses a wrong one.
+    pub put_checksum: bool,
+    /// The same for a part of a multipart upload.
+    pub part_checksum: bool,
+    /// Refuses to write over an object when told to create only.
+    pub create_only: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Honesty {
+    Right,
+    Wrong,
+}
+
+impl S3 {
+    /// What the store enforces; asked once per process.
+    pub(super) async fn enforcement(&self) -> Result<Enforcement, StorageError> {
+        self.enforcement
+            .get_or_try_init(|| self.probe())
+            .await
+            .copied()
+    }
+
+    async fn probe(&self) -> Result<Enforcement, StorageError> {
+        let folder = self
+            .prefix
+            .clone()
+            .join(PROBE_FOLDER)
+            .join(Uuid::new_v4().to_string());
+        let object = folder.clone().join("object");
+        let create_only = self.probe_create_only(&object).await?;
+        let found = if self.checksum == ChecksumMode::None {
+            Enforcement {
+                put_checksum: false,
+                part_checksum: false,
+                create_only,
+            }
+        } else {
+            Enforcement {
+                put_checksum: self.probe_put(&folder.clone().join("checksum")).await?,
+                part_checksum: self.probe_part(&folder.clone().join("parts")).await?,
+                create_only,
+            }
+        };
+        tracing::debug!(?found, "probed what the store enforces");
+        Ok(found)
+    }
+
+    /// Writes, writes again as create-only, reads and removes: also tells whether the store works.
+    async fn probe_create_only(&self, path: &Path) -> Result<bool, StorageError> {
+        let failed = |e| StorageError::of(Operation::new("probe the store with", path), &e);
+        let payload = || PutPayload::from_static(PROBE_BODY);
+        self.plain.put(path, payload()).await.map_err(failed)?;
+        let again = self
+            .plain
+            .put_opts(path, payload(), PutMode::Create.into())
+            .await;
+        let read = self.plain.get(path).await.map_err(failed)?;
+        let same = read.bytes().await.map_err(failed)? == PROBE_BODY;
+        self.remove(path).await;
+        if !same {
+            return Err(StorageError::Damaged {
+                operation: Operation::new("probe the store with", path),
+                said: "it gives back other bytes than were stored".to_owned(),
+            });
+        }
+        Ok(matches!(
+            again,
+            Err(object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. })
+        ))
+    }
+
+    async fn probe_put(&self, path: &Path) -> Result<bool, StorageError> {
+        let wrong = self.send(path, &[], Honesty::Wrong).await?;
+        let right = self.send(path, &[], Honesty::Right).await?;
+        self.remove(path).await;
+        Ok(right && !wrong)
+    }
+
+    async fn probe_part(&self, path: &Path) -> Result<bool, StorageError> {
+        let Ok(upload_id) = self.checked.create_multipart(path).await else {
+            // A store that does not know the algorithm enforces nothing.
+            return Ok(false);
+        };
+        let query = [("partNumber", "1"), ("uploadId", upload_id.as_str())];
+        let wrong = self.send(path, &query, Honesty::Wrong).await;
+        let right = self.send(path, &query, Honesty::Right).await;
+        if let Err(error) = self.plain.abort_multipart(path, &upload_id).await {
+            let error = StorageError::of(Operation::new("abort the probe", path), &error);
+            tracing::warn!("{error}");
+        }
+        Ok(right? && !wrong?)
+    }
+
+    /// Sends the probe's body with a checksum, true or false; says whether the store took it.
+    async fn send(
+        &self,
+        path: &Path,
+        query: &[(&str, &str)],
+        honesty: Honesty,
+    ) -> Result<bool, StorageError> {
+        let operation = || Operation::new("probe the store with", path);
+        let (name, value) = self.probe_checksum(honesty);
+        let options = SignedUrlOptions::default()
+            .with_query(query.iter().copied())
+            .with_signed_header(name.clone(), value.clone());
+        let url = self
+            .plain
+            .signed_url_opts(Method::PUT, path, PROBE_LINK_LIFETIME, &options)
+            .await
+            .map_err(|e| StorageError::of(operation(), &e))?;
+        let answer = self
+            .http
+            .put(url)
+            .header(name, value)
+            .body(Bytes::from_static(PROBE_BODY))
+            .send()
+            .await
+            .map_err(|e| StorageError::Unavailable {
+                operation: operation(),
+                said: crate::error::chain(&e.without_url()),
+            })?;
+        let status = answer.status();
+        if status.is_server_error() && status != reqwest::StatusCode::NOT_IMPLEMENTED {
+            return Err(StorageError::Unavailable {
+                operation: operation(),
+                said: format!("the store answers {status}"),
+            });
+        }
+        Ok(status.is_success())
+    }
+
+    fn probe_checksum(&self, honesty: Honesty) -> (HeaderName, HeaderValue) {
+        let mut fingerprint = Fingerprinting::new();
+        fingerprint.update(PROBE_BODY);
+        if matches!(honesty, Honesty::Wrong) {
+            fingerprint.update(b"!");
+        }
+        let fingerprint = fingerprint.finish();
+        let (name, text) = match self.checksum {
+            ChecksumMode::Sha256 => (
+                "x-amz-checksum-sha256",
+                BASE64.encode(fingerprint.sha256.as_bytes()),
+            ),
+            ChecksumMode::Auto | ChecksumMode::Crc64Nvme | ChecksumMode::None => (
+                "x-amz-checksum-crc64nvme",
+                fingerprint.crc64nvme.to_string(),
+            ),
+        };
+        let value = HeaderValue::from_str(&text).expect("base64 is a header value");
+        (HeaderName::from_static(name), value)
+    }
+
+    async fn remove(&self, path: &Path) {
+        if let Err(error) = self.plain.delete(path).await {
+            let error = StorageError::of(Operation::new("remove the probe", path), &error);
+            tracing::warn!("{error}");
+        }
+    }
+}
