@@ -1,0 +1,110 @@
+//! The queue in Postgres: who may work on which recording, until when, and how it ended.
+//!
+//! A claim is a lease with a token. Every statement that renews or settles names both and must
+//! touch exactly one row, so a worker whose lease has passed to another changes nothing. All
+//! times are the database's `now()`; no transaction is open while bytes move.
+
+use std::time::Duration;
+
+use sqlx::postgres::types::PgInterval;
+use sqlx::{PgPool, Postgres, Transaction};
+
+mod bell;
+mod claim;
+mod enqueue;
+pub mod overview;
+mod projects;
+mod settle;
+mod state;
+
+pub use bell::listen;
+pub use claim::{Claim, Direct, Wish};
+pub use enqueue::{Chosen, enqueue, retry};
+pub use settle::{Failure, Outcome, StoredObject};
+pub use state::JobState;
+
+/// One process's access to the queue: its project, its name, its lease.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    pool: PgPool,
+    project_id: String,
+    holder: String,
+    lease: Duration,
+}
+
+/// Why the queue could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    #[error("{operation} in the queue")]
+    Database {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Another worker owns the recording, or an operator settled it.
+    #[error("the lease is lost: another worker owns the recording now")]
+    LeaseLost,
+    #[error("column {column} of {table} holds `{value}`, which this version does not know")]
+    UnknownWord {
+        table: &'static str,
+        column: &'static str,
+        value: String,
+    },
+}
+
+impl QueueError {
+    pub const fn kind(&self) -> crate::error::ErrorKind {
+        match self {
+            Self::Database { .. } | Self::UnknownWord { .. } => crate::error::ErrorKind::Internal,
+            Self::LeaseLost => crate::error::ErrorKind::LeaseLost,
+        }
+    }
+
+    fn database(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { operation, source }
+    }
+}
+
+impl Queue {
+    /// `holder` names this process in `leased_by`; `lease` is how long a claim lasts unrenewed.
+    pub const fn new(pool: PgPool, project_id: String, holder: String, lease: Duration) -> Self {
+        Self {
+            pool,
+            project_id,
+            holder,
+            lease,
+        }
+    }
+
+    pub const fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    pub fn project_id(&self) -> &str {
+        &self.project_id
+    }
+
+    /// Opens the transaction in which a claim is settled.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, QueueError> {
+        self.pool
+            .begin()
+            .await
+            .map_err(QueueError::database("begin to settle"))
+    }
+}
+
+/// Demands that a fenced statement touched its one row.
+fn exactly_one(result: &sqlx::postgres::PgQueryResult) -> Result<(), QueueError> {
+    match result.rows_affected() {
+        1 => Ok(()),
+        _ => Err(QueueError::LeaseLost),
+    }
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
+}

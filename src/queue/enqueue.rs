@@ -1,0 +1,70 @@
+//! Putting recordings into the queue, and failed ones back.
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::QueueError;
+use crate::error::ErrorKind;
+use crate::recording::RecordingId;
+
+/// Rows sent to Postgres in one statement.
+const BATCH: usize = 10_000;
+
+/// Queues these recordings; those known already, in whatever state, stay as they are. Returns how
+/// many are new.
+pub async fn enqueue(pool: &PgPool, ids: &[RecordingId]) -> Result<u64, QueueError> {
+    let mut new = 0;
+    for batch in ids.chunks(BATCH) {
+        let batch: Vec<Uuid> = batch.iter().map(|id| id.uuid()).collect();
+        new += sqlx::query!(
+            r#"-- queue::enqueue
+            INSERT INTO archiver.recordings (recording_id)
+            SELECT DISTINCT unnest($1::uuid[]) ON CONFLICT DO NOTHING"#,
+            &batch,
+        )
+        .execute(pool)
+        .await
+        .map_err(QueueError::database("enqueue"))?
+        .rows_affected();
+    }
+    Ok(new)
+}
+
+/// Which failed recordings an operator wants tried again.
+#[derive(Debug, Clone)]
+pub enum Chosen {
+    Ids(Vec<RecordingId>),
+    Failed { kind: Option<ErrorKind> },
+}
+
+/// Makes failed recordings pending again, with all their attempts and waits to come. Returns
+/// their IDs; recordings that have not failed stay as they are.
+pub async fn retry(pool: &PgPool, chosen: &Chosen) -> Result<Vec<RecordingId>, QueueError> {
+    let (ids, kind) = match chosen {
+        Chosen::Ids(ids) => (
+            Some(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>()),
+            None,
+        ),
+        Chosen::Failed { kind } => (None, kind.map(ErrorKind::as_str)),
+    };
+    let retried = sqlx::query_scalar!(
+        r#"-- queue::retry
+        WITH retried AS (
+            UPDATE archiver.recordings
+               SET state = 'pending', attempts = 0, next_attempt_at = now(), finalized_at = NULL,
+                   error_kind = NULL, error_message = NULL, mismatched_size_bytes = NULL,
+                   not_ready_since = NULL, not_found_in = '{}'
+             WHERE state = 'failed'
+               AND ($1::uuid[] IS NULL OR recording_id = ANY ($1))
+               AND ($2::text IS NULL OR error_kind = $2)
+         RETURNING recording_id
+        ), bell AS (SELECT pg_notify('recording_archiver', ''))
+        SELECT recording_id AS "recording_id!" FROM retried, bell"#,
+        ids as Option<Vec<Uuid>>,
+        kind,
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(QueueError::database("retry"))?;
+    Ok(retried.into_iter().map(RecordingId::from).collect())
+}

@@ -1,0 +1,366 @@
+//! Ending a claim. Each function takes the claim by value and is fenced by its lease token; all of
+//! them run in the caller's transaction, beside the ledger.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::claim::Claim;
+use super::{Queue, QueueError, exactly_one, interval};
+use crate::digest::Fingerprint;
+use crate::error::ErrorKind;
+use crate::recording::{Recording, RecordingStatus};
+
+/// What went wrong, as the row and the attempt keep it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: ErrorKind,
+    pub message: String,
+    /// The real size, when that differed from the declared one.
+    pub mismatched_size_bytes: Option<u64>,
+}
+
+/// An object that was proven, as the row keeps it.
+#[derive(Debug, Clone)]
+pub struct StoredObject {
+    pub object_key: String,
+    pub object_url: String,
+    pub fingerprint: Fingerprint,
+    pub evidence: &'static str,
+    pub etag: Option<String>,
+    pub archived_at: DateTime<Utc>,
+}
+
+/// How an attempt ended; the word in `attempts.outcome`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Archived,
+    /// An equal object was there; nothing was stored.
+    AlreadyArchived,
+    /// Not ready, or throttled: later, no attempt burnt.
+    Deferred,
+    /// Later, an attempt burnt.
+    Retrying,
+    Failed,
+    /// Given back, no attempt burnt.
+    Released,
+}
+
+impl Outcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Archived => "archived",
+            Self::AlreadyArchived => "already_archived",
+            Self::Deferred => "deferred",
+            Self::Retrying => "retrying",
+            Self::Failed => "failed",
+            Self::Released => "released",
+        }
+    }
+}
+
+impl Queue {
+    /// Writes down what the provider says of the recording now, and that it is this project's.
+    pub async fn describe(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+        recording: &Recording,
+    ) -> Result<(), QueueError> {
+        let size = recording
+            .declared_size_bytes
+            .and_then(|size| i64::try_from(size).ok());
+        let result = sqlx::query!(
+            r#"-- queue::describe
+            UPDATE archiver.recordings
+               SET project_id = $3, room_session_id = $4, recording_status = $5, started_at = $6,
+                   finished_at = $7, created_at = $8, updated_at = $9, duration_secs = $10,
+                   declared_size_bytes = $11, media_format = $12,
+                   metadata = coalesce($13::text::jsonb, metadata)
+             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+            self.project_id,
+            recording.room_session_id,
+            recording
+                .status
+                .as_ref()
+                .map(RecordingStatus::as_str)
+                .map(storable),
+            recording.started_at,
+            recording.finished_at,
+            recording.created_at,
+            recording.updated_at,
+            recording.duration_secs,
+            size,
+            recording.media_format.as_deref().map(storable),
+            recording.metadata.to_jsonb_text(),
+        )
+        .execute(connection)
+        .await
+        .map_err(QueueError::database("describe the recording"))?;
+        exactly_one(&result)
+    }
+
+    /// The recording is archived, for good.
+    pub async fn complete(
+        &self,
+        connection: &mut PgConnection,
+        claim: Claim,
+        object: &StoredObject,
+        outcome: Outcome,
+        bytes_fetched: u64,
+    ) -> Result<(), QueueError> {
+        let fingerprint = &object.fingerprint;
+        let result = sqlx::query!(
+            r#"-- queue::complete
+            UPDATE archiver.recordings
+               SET state = 'archived', object_key = $3, object_url = $4, size_bytes = $5,
+                   sha256 = $6, crc64nvme = $7, evidence = $8, etag = $9, archived_at = $10,
+                   verified_at = CASE WHEN $8 = 'read_back' THEN $10 ELSE verified_at END,
+                   finalized_at = now(), error_kind = NULL, error_message = NULL,
+                   mismatched_size_bytes = NULL, not_ready_since = NULL, not_found_in = '{}',
+                   lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
+             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+            object.object_key,
+            object.object_url,
+            i64::try_from(fingerprint.size_bytes).unwrap_or(i64::MAX),
+            &fingerprint.sha256.as_bytes()[..],
+            fingerprint.crc64nvme.to_string(),
+            object.evidence,
+            object.etag,
+            object.archived_at,
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(QueueError::database("complete the recording"))?;
+        exactly_one(&result)?;
+        finish_attempt(connection, &claim, outcome, None, bytes_fetched).await
+    }
+
+    /// Due again after `delay`; the attempt counts.
+    pub async fn retry_later(
+        &self,
+        connection: &mut PgConnection,
+        claim: Claim,
+        failure: &Failure,
+        delay: Duration,
+        bytes_fetched: u64,
+    ) -> Result<(), QueueError> {
+        let result = sqlx::query!(
+            r#"-- queue::retry_later
+            UPDATE archiver.recordings
+               SET state = 'pending', next_attempt_at = now() + $3, error_kind = $4,
+                   error_message = $5, mismatched_size_bytes = $6,
+                   lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
+             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+            interval(delay),
+            failure.kind.as_str(),
+            storable(&failure.message),
+            failure
+                .mismatched_size_bytes
+                .and_then(|size| i64::try_from(size).ok()),
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(QueueError::database("put the recording off"))?;
+        exactly_one(&result)?;
+        let failure = Some(failure);
+        finish_attempt(
+            connection,
+            &claim,
+            Outcome::Retrying,
+            failure,
+            bytes_fetched,
+        )
+        .await
+    }
+
+    /// Due again after `delay`; the attempt does not count. A recording that is not ready starts
+    /// (or goes on with) its wait for `worker.not_ready_deadline`.
+    pub async fn defer(
+        &self,
+        connection: &mut PgConnection,
+        claim: Claim,
+        failure: &Failure,
+        delay: Duration,
+        bytes_fetched: u64,
+    ) -> Result<(), QueueError> {
+        let waits = matches!(failure.kind, ErrorKind::NotReady | ErrorKind::NoMedia);
+        let result = sqlx::query!(
+            r#"-- queue::defer
+            UPDATE archiver.recordings
+               SET state = 'pending', next_attempt_at = now() + $3,
+                   attempts = greatest(attempts - 1, 0), error_kind = $4, error_message = $5,
+                   not_ready_since = CASE WHEN $6 THEN coalesce(not_ready_since, now())
+                                          ELSE not_ready_since END,
+                   lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
+             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+            interval(delay),
+            failure.kind.as_str(),
+            storable(&failure.message),
+            waits,
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(QueueError::database("defer the recording"))?;
+        exactly_one(&result)?;
+        let failure = Some(failure);
+        finish_attempt(
+            connection,
+            &claim,
+            Outcome::Deferred,
+            failure,
+            bytes_fetched,
+        )
+        .await
+    }
+
+    /// Given up for good, with its reason.
+    pub async fn fail(
+        &self,
+        connection: &mut PgConnection,
+        claim: Claim,
+        failure: &Failure,
+        bytes_fetched: u64,
+    ) -> Result<(), QueueError> {
+        let result = sqlx::query!(
+            r#"-- queue::fail
+            UPDATE archiver.recordings
+               SET state = 'failed', finalized_at = now(), error_kind = $3, error_message = $4,
+                   mismatched_size_bytes = $5,
+                   lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
+             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+            failure.kind.as_str(),
+            storable(&failure.message),
+            failure
+                .mismatched_size_bytes
+                .and_then(|size| i64::try_from(size).ok()),
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(QueueError::database("fail the recording"))?;
+        exactly_one(&result)?;
+        let failure = Some(failure);
+        finish_attempt(connection, &claim, Outcome::Failed, failure, bytes_fetched).await
+    }
+
+    /// Given back at once, as if never claimed; the row keeps what it said before. A lease that
+    /// is lost already is fine: there is nothing to give back.
+    pub async fn release(
+        &self,
+        connection: &mut PgConnection,
+        claim: Claim,
+        failure: &Failure,
+        bytes_fetched: u64,
+    ) -> Result<(), QueueError> {
+        let result = sqlx::query!(
+            r#"-- queue::release
+            UPDATE archiver.recordings
+               SET state = 'pending', next_attempt_at = least(next_attempt_at, now()),
+                   attempts = greatest(attempts - 1, 0),
+                   lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
+             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(QueueError::database("release the recording"))?;
+        if result.rows_affected() == 0 {
+            return Ok(());
+        }
+        let failure = Some(failure);
+        finish_attempt(
+            connection,
+            &claim,
+            Outcome::Released,
+            failure,
+            bytes_fetched,
+        )
+        .await
+    }
+
+    /// This project's API does not know the recording: leaves it to the other projects that share
+    /// the database, as long as one of them has not been asked. `None` when the recording was
+    /// handed on; the claim comes back when nobody is left to ask.
+    pub async fn hand_on(
+        &self,
+        connection: &mut PgConnection,
+        claim: Claim,
+        failure: &Failure,
+        seen_within: Duration,
+    ) -> Result<Option<Claim>, QueueError> {
+        let result = sqlx::query!(
+            r#"-- queue::hand_on
+            UPDATE archiver.recordings r
+               SET state = 'pending', next_attempt_at = now(),
+                   attempts = greatest(attempts - 1, 0), error_kind = $4, error_message = $5,
+                   not_found_in = array_append(not_found_in, $3),
+                   lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
+             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'
+               AND project_id IS NULL
+               AND EXISTS (SELECT FROM archiver.projects p
+                            WHERE p.project_id <> $3 AND p.project_id <> ALL (r.not_found_in)
+                              AND p.last_seen_at > now() - $6::interval)"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+            self.project_id,
+            failure.kind.as_str(),
+            storable(&failure.message),
+            interval(seen_within),
+        )
+        .execute(&mut *connection)
+        .await
+        .map_err(QueueError::database("hand the recording on"))?;
+        if result.rows_affected() == 0 {
+            return Ok(Some(claim));
+        }
+        finish_attempt(connection, &claim, Outcome::Deferred, Some(failure), 0).await?;
+        Ok(None)
+    }
+}
+
+/// Closes the attempt's row and forgets its upload: it is published or aborted by now.
+async fn finish_attempt(
+    connection: &mut PgConnection,
+    claim: &Claim,
+    outcome: Outcome,
+    failure: Option<&Failure>,
+    bytes_fetched: u64,
+) -> Result<(), QueueError> {
+    sqlx::query!(
+        r#"-- queue::finish_attempt
+        WITH forgotten AS (
+            DELETE FROM archiver.uploads WHERE recording_id = $1 AND lease_token = $2
+        )
+        UPDATE archiver.attempts
+           SET outcome = $3, finished_at = now(), error_kind = $4, error_message = $5,
+               bytes_fetched = $6
+         WHERE recording_id = $1 AND lease_token = $2 AND outcome IS NULL"#,
+        claim.recording_id().uuid(),
+        claim.lease_token(),
+        outcome.as_str(),
+        failure.map(|failure| failure.kind.as_str()),
+        failure.map(|failure| storable(&failure.message)),
+        i64::try_from(bytes_fetched).unwrap_or(i64::MAX),
+    )
+    .execute(connection)
+    .await
+    .map_err(QueueError::database("close the attempt"))?;
+    Ok(())
+}
+
+/// Text as Postgres can hold it: without U+0000.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
