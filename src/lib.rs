@@ -1,10 +1,17 @@
 //! Archives SignalWire video room recordings into S3-compatible storage.
 
+pub mod archive;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod finance;
+pub mod memory;
 pub mod money;
+pub mod progress;
+pub mod queue;
 pub mod recording;
 pub mod retry;
+pub mod signalwire;
 pub mod signed_url;
 pub mod storage;
+pub mod transfer;

@@ -1,0 +1,277 @@
+//! One attempt around the story: keeps the lease while it runs, and settles how it ended.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::verdict::{History, Verdict};
+use super::{ArchiveError, Archiver, Notes};
+use crate::error::{ErrorKind, chain};
+use crate::finance::ledger::{self, ObservedBy};
+use crate::money::Usd;
+use crate::progress::Progress;
+use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
+use crate::recording::{Recording, RecordingId, RecordingStatus};
+
+/// How one attempt ended, as everybody hears of it: logs, JSON lines, counters, progress.
+#[derive(Debug)]
+pub struct Report {
+    pub recording_id: RecordingId,
+    pub attempt: u32,
+    pub outcome: Outcome,
+    pub object: Option<StoredObject>,
+    pub cost: Option<Usd>,
+    pub failure: Option<Failure>,
+    /// When a pending row is due again.
+    pub delay: Option<Duration>,
+    /// Claiming more would meet the same: the credentials or the configuration are wrong.
+    pub halt: bool,
+    pub bytes_fetched: u64,
+    pub elapsed: Duration,
+}
+
+impl Archiver {
+    /// Archives a claimed recording, keeps its lease meanwhile, and settles the claim whatever
+    /// happens. `stop` ends it early: the recording is released then.
+    pub async fn attempt(
+        &self,
+        claim: Claim,
+        progress: &Progress,
+        stop: &CancellationToken,
+    ) -> Report {
+        let started = Instant::now();
+        let mut notes = Notes::default();
+        let result = if claim.attempt() > self.policy.max_attempts {
+            // Its workers died without a verdict: not again.
+            Err(ArchiveError::Exhausted {
+                attempts: claim.attempt() - 1,
+                last: claim.last_error().unwrap_or(ErrorKind::Internal),
+            })
+        } else {
+            self.under_lease(&claim, &mut notes, progress, stop).await
+        };
+        let bytes_fetched = progress.received_bytes();
+        let (recording_id, attempt) = (claim.recording_id(), claim.attempt());
+        let settled = self
+            .settle(claim, result, notes.recording.as_ref(), bytes_fetched)
+            .await;
+        let mut report = settled.unwrap_or_else(|error| Report {
+            // Nothing was written: the lease runs out and the recording is claimed again.
+            failure: Some(Failure {
+                kind: error.kind(),
+                message: chain(&error),
+                mismatched_size_bytes: None,
+            }),
+            ..Report::new(recording_id, attempt, Outcome::Released)
+        });
+        report.cost = notes.recording.and_then(|recording| recording.cost);
+        report.bytes_fetched = bytes_fetched;
+        report.elapsed = started.elapsed();
+        report.log();
+        report
+    }
+
+    /// Runs the story while the lease is kept; stops it when the lease is lost.
+    async fn under_lease(
+        &self,
+        claim: &Claim,
+        notes: &mut Notes,
+        progress: &Progress,
+        stop: &CancellationToken,
+    ) -> Result<(StoredObject, Outcome), ArchiveError> {
+        let stop = stop.child_token();
+        let mut story = pin!(self.archive(claim, notes, progress, &stop));
+        tokio::select! {
+            result = &mut story => result,
+            lost = self.keep_lease(claim) => {
+                stop.cancel();
+                // The story ends at its next step and aborts its upload on the way out.
+                match story.await {
+                    Ok(archived) => Ok(archived),
+                    Err(_) => Err(lost.into()),
+                }
+            }
+        }
+    }
+
+    /// Renews the lease at a third of its length. Returns when it is lost, or when it would end
+    /// before the next renewal could be tried: a worker stops before others may start.
+    async fn keep_lease(&self, claim: &Claim) -> QueueError {
+        let lease = self.queue.lease();
+        let mut renewed_at = Instant::now();
+        loop {
+            tokio::time::sleep(lease / 3).await;
+            let asked_at = Instant::now();
+            let left = lease.saturating_sub(renewed_at.elapsed());
+            match tokio::time::timeout(left / 2, self.queue.renew(claim)).await {
+                Ok(Ok(_)) => renewed_at = asked_at,
+                Ok(Err(lost @ QueueError::LeaseLost)) => return lost,
+                Ok(Err(error)) => tracing::debug!(
+                    recording.id = %claim.recording_id(),
+                    "{}", chain(&error)
+                ),
+                Err(_) => {}
+            }
+            if renewed_at.elapsed() > lease * 2 / 3 {
+                return QueueError::LeaseLost;
+            }
+        }
+    }
+
+    /// Writes down how the attempt ended: row, attempt and ledger in one transaction.
+    async fn settle(
+        &self,
+        claim: Claim,
+        result: Result<(StoredObject, Outcome), ArchiveError>,
+        recording: Option<&Recording>,
+        bytes_fetched: u64,
+    ) -> Result<Report, QueueError> {
+        let report = |outcome| Report::new(claim.recording_id(), claim.attempt(), outcome);
+        let mut tx = self.queue.begin().await?;
+        let lost = matches!(&result, Err(error) if error.kind() == ErrorKind::LeaseLost);
+        if let Some(recording) = recording.filter(|_| !lost) {
+            self.queue.describe(&mut tx, &claim, recording).await?;
+            if let Some(cost) = recording.cost {
+                let status = recording.status.as_ref().map(RecordingStatus::as_str);
+                ledger::observe(&mut tx, recording.id, cost, status, ObservedBy::Archive)
+                    .await
+                    .map_err(|source| QueueError::Database {
+                        operation: "write the ledger",
+                        source,
+                    })?;
+            }
+        }
+        let report = match result {
+            Ok((object, outcome)) => {
+                let report = report(outcome);
+                self.queue
+                    .complete(&mut tx, claim, &object, outcome, bytes_fetched)
+                    .await?;
+                Report {
+                    object: Some(object),
+                    ..report
+                }
+            }
+            Err(error) => {
+                let mut failure = Failure {
+                    kind: error.kind(),
+                    message: chain(&error),
+                    mismatched_size_bytes: error.mismatched_size_bytes(),
+                };
+                let history = History::from(&claim);
+                let verdict =
+                    self.policy
+                        .verdict(&failure, history, error.retry_after(), rand::random());
+                let (queue, tx) = (&self.queue, &mut *tx);
+                let (outcome, delay) = match verdict {
+                    Verdict::RetryLater { delay } => {
+                        let report = report(Outcome::Retrying);
+                        queue
+                            .retry_later(tx, claim, &failure, delay, bytes_fetched)
+                            .await?;
+                        (report, Some(delay))
+                    }
+                    Verdict::Defer { delay } => {
+                        let report = report(Outcome::Deferred);
+                        queue
+                            .defer(tx, claim, &failure, delay, bytes_fetched)
+                            .await?;
+                        (report, Some(delay))
+                    }
+                    Verdict::HandOn => {
+                        let (failed, handed_on) =
+                            (report(Outcome::Failed), report(Outcome::Deferred));
+                        let deadline = self.policy.not_ready_deadline;
+                        match queue.hand_on(tx, claim, &failure, deadline).await? {
+                            None => (handed_on, Some(Duration::ZERO)),
+                            Some(claim) => {
+                                queue.fail(tx, claim, &failure, bytes_fetched).await?;
+                                (failed, None)
+                            }
+                        }
+                    }
+                    Verdict::Fail => {
+                        self.policy.last_word(&mut failure, history);
+                        let report = report(Outcome::Failed);
+                        queue.fail(tx, claim, &failure, bytes_fetched).await?;
+                        (report, None)
+                    }
+                    Verdict::Release { halt } => {
+                        let report = Report {
+                            halt,
+                            ..report(Outcome::Released)
+                        };
+                        queue.release(tx, claim, &failure, bytes_fetched).await?;
+                        (report, None)
+                    }
+                };
+                Report {
+                    failure: Some(failure),
+                    delay,
+                    ..outcome
+                }
+            }
+        };
+        tx.commit().await.map_err(|source| QueueError::Database {
+            operation: "settle",
+            source,
+        })?;
+        Ok(report)
+    }
+}
+
+impl Report {
+    const fn new(recording_id: RecordingId, attempt: u32, outcome: Outcome) -> Self {
+        Self {
+            recording_id,
+            attempt,
+            outcome,
+            object: None,
+            cost: None,
+            failure: None,
+            delay: None,
+            halt: false,
+            bytes_fetched: 0,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// The one log line of an attempt: `info` when archived, `warn` when it will be tried again,
+    /// `error` when it failed for good. A halt is told once by the worker, not here.
+    fn log(&self) {
+        let id = self.recording_id;
+        let (attempt, seconds) = (self.attempt, self.elapsed.as_secs_f64());
+        let kind = self.failure.as_ref().map(|failure| failure.kind.as_str());
+        let message = self
+            .failure
+            .as_ref()
+            .map_or("", |failure| failure.message.as_str());
+        match self.outcome {
+            Outcome::Archived | Outcome::AlreadyArchived => {
+                let object = self.object.as_ref();
+                tracing::info!(
+                    recording.id = %id, job.attempt = attempt, outcome = self.outcome.as_str(),
+                    object.url = object.map(|object| object.object_url.as_str()),
+                    object.size_bytes = object.map(|object| object.fingerprint.size_bytes),
+                    evidence = object.map(|object| object.evidence), seconds,
+                    "archived {id}"
+                );
+            }
+            Outcome::Deferred | Outcome::Retrying => tracing::warn!(
+                recording.id = %id, job.attempt = attempt, outcome = self.outcome.as_str(),
+                error.kind = kind, next_attempt_secs = self.delay.map(|delay| delay.as_secs()),
+                seconds, "{id} later: {message}"
+            ),
+            Outcome::Failed => tracing::error!(
+                recording.id = %id, job.attempt = attempt, outcome = self.outcome.as_str(),
+                error.kind = kind, seconds, "{id} failed: {message}"
+            ),
+            Outcome::Released => tracing::debug!(
+                recording.id = %id, job.attempt = attempt, outcome = self.outcome.as_str(),
+                error.kind = kind, seconds, "released {id}: {message}"
+            ),
+        }
+    }
+}
