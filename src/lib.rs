@@ -13,5 +13,6 @@ pub mod recording;
 pub mod retry;
 pub mod signalwire;
 pub mod signed_url;
+pub mod simulator;
 pub mod storage;
 pub mod transfer;

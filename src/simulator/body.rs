@@ -1,0 +1,153 @@
+//! Answers for the bytes of one media response on their way out, and for the ways they fail to
+//! arrive.
+
+use std::{io, ops::Range, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    connection::Connection,
+    media::{CHUNK_BYTES, MediaSource},
+    world::{OpenResponse, World},
+};
+
+/// What happens after the last byte that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The body ends as HTTP says.
+    Regular,
+    /// The connection is closed in order.
+    Closed,
+    Reset,
+    /// Nothing more until the client gives up.
+    Stall,
+}
+
+/// One response's share of the media.
+#[derive(Debug)]
+pub(super) struct MediaBody {
+    pub(super) world: Arc<World>,
+    pub(super) connection: Connection,
+    pub(super) id: Uuid,
+    pub(super) source: MediaSource,
+    /// The bytes that go out, by their position in the media.
+    pub(super) range: Range<u64>,
+    pub(super) ending: Ending,
+    pub(super) bytes_per_second: Option<u64>,
+    /// The position of the byte that goes out wrong.
+    pub(super) flipped: Option<u64>,
+}
+
+struct Sending {
+    body: MediaBody,
+    position: u64,
+    started: Instant,
+    over: bool,
+    _open: OpenResponse,
+}
+
+impl MediaBody {
+    pub(super) fn into_body(self) -> Body {
+        let sending = Sending {
+            _open: OpenResponse::new(&self.world, self.id),
+            position: self.range.start,
+            started: Instant::now(),
+            over: false,
+            body: self,
+        };
+        Body::from_stream(stream::unfold(sending, async |mut sending| {
+            let chunk = sending.next().await?;
+            sending.over = chunk.is_err();
+            Some((chunk, sending))
+        }))
+    }
+}
+
+impl Sending {
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if self.over {
+            return None;
+        }
+        let stopping = self.body.world.stopping.clone();
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => Some(Err(io::ErrorKind::ConnectionAborted.into())),
+            chunk = self.next_chunk() => chunk,
+        }
+    }
+
+    async fn next_chunk(&mut self) -> Option<io::Result<Bytes>> {
+        if self.position >= self.body.range.end {
+            return self.end().await;
+        }
+        self.keep_pace().await;
+        let step = match self.body.bytes_per_second {
+            // Twenty steps a second are smooth enough.
+            Some(rate) => (rate / 20).clamp(1, CHUNK_BYTES),
+            None => CHUNK_BYTES,
+        };
+        let wanted = (self.body.range.end - self.position).min(step);
+        Some(self.read(wanted).await.inspect_err(|error| {
+            tracing::warn!(%error, recording.id = %self.body.id, "simulator: read media");
+        }))
+    }
+
+    /// Waits until the bytes sent so far were due.
+    async fn keep_pace(&self) {
+        if let Some(rate) = self.body.bytes_per_second {
+            let sent = u128::from(self.position - self.body.range.start);
+            let micros = sent * 1_000_000 / u128::from(rate.max(1));
+            let due = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
+            tokio::time::sleep_until(self.started + due).await;
+        }
+    }
+
+    async fn read(&mut self, wanted: u64) -> io::Result<Bytes> {
+        let (source, position) = (self.body.source.clone(), self.position);
+        let mut chunk = match source {
+            MediaSource::File { .. } => {
+                tokio::task::spawn_blocking(move || source.read_at(position, wanted)).await??
+            }
+            MediaSource::Generated { .. } | MediaSource::Bytes(_) => {
+                source.read_at(position, wanted)?
+            }
+        };
+        if let Some(at) = self
+            .body
+            .flipped
+            .and_then(|flipped| flipped.checked_sub(position))
+            && let Ok(at) = usize::try_from(at)
+            && at < chunk.len()
+        {
+            let mut changed = chunk.to_vec();
+            changed[at] ^= 1;
+            chunk = changed.into();
+        }
+        let sent = chunk.len() as u64;
+        self.position += sent;
+        self.body
+            .world
+            .count(self.body.id, |counts| counts.media_bytes_sent += sent);
+        Ok(chunk)
+    }
+
+    async fn end(&self) -> Option<io::Result<Bytes>> {
+        match self.body.ending {
+            Ending::Regular => None,
+            Ending::Closed => {
+                self.body.connection.flushed().await;
+                Some(Err(io::ErrorKind::UnexpectedEof.into()))
+            }
+            Ending::Reset => {
+                self.body.connection.flushed().await;
+                self.body.connection.reset();
+                Some(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+            Ending::Stall => std::future::pending().await,
+        }
+    }
+}
