@@ -5,3 +5,5 @@
 )]
 
 mod config;
+
+mod simulator;
