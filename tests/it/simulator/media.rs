@@ -51,6 +51,9 @@ async fn a_real_file_is_served_as_it_is() {
     assert_eq!(part.bytes().await.unwrap(), content[1_000_000..]);
 }
 
+/// Headers; status; first byte expected, and the end.
+type Case<'a> = (Vec<(&'a str, &'a str)>, u16, Option<(usize, usize)>);
+
 #[tokio::test]
 async fn ranges_and_conditions_are_honoured() {
     let setup = Setup::new(1000).await;
@@ -61,8 +64,7 @@ async fn ranges_and_conditions_are_honoured() {
     let whole = whole.bytes().await.unwrap();
     let weak = format!("W/{etag}");
 
-    // Headers; status; the bytes expected, if any.
-    let cases: Vec<(Vec<(&str, &str)>, u16, Option<(usize, usize)>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (vec![("Range", "bytes=0-")], 206, Some((0, 1000))),
         (vec![("Range", "bytes=10-19")], 206, Some((10, 20))),
         (vec![("Range", "bytes=990-5000")], 206, Some((990, 1000))),
