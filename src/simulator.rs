@@ -40,6 +40,7 @@ use uuid::Uuid;
 mod answer;
 mod api;
 mod body;
+mod catalog;
 mod connection;
 mod fault;
 mod files;
@@ -50,6 +51,7 @@ mod range;
 mod recording;
 mod world;
 
+pub use catalog::{generated_recordings, recordings_in};
 pub use fault::{
     Fault, FaultOrder, MediaFault, MetadataFault, ParseFaultError, RetryAfter, Times,
     fault_spellings, parse_fault,

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{
     SimulatorConfig,
+    catalog::extension_of,
     fault::{Fault, FaultQueue, MediaFault, MetadataFault, Times},
     link::{LinkSigner, ValidLink},
     media::MediaSource,
@@ -325,13 +326,7 @@ impl World {
     fn media_path(&self, recording: &SimulatedRecording) -> String {
         let space = Uuid::new_v5(&Uuid::NAMESPACE_URL, b"simulated space");
         let project = utf8_percent_encode(&self.config.project_id, NON_ALPHANUMERIC);
-        let extension = match recording.format.as_deref() {
-            Some("video/mp4") => "mp4",
-            Some("video/webm" | "audio/webm") => "webm",
-            Some("audio/wav" | "audio/x-wav") => "wav",
-            Some("audio/mpeg") => "mp3",
-            _ => "bin",
-        };
+        let extension = extension_of(recording.format.as_deref().unwrap_or_default());
         format!(
             "/files/{space}/{project}/video-room-recordings/{}.{extension}",
             recording.id
