@@ -121,8 +121,14 @@ impl Simulator {
             .with_state(Arc::clone(&world))
             .into_make_service_with_connect_info::<Connection>();
         let stopping = world.stopping.clone().cancelled_owned();
-        let server =
-            axum::serve(ObedientListener(listener), service).with_graceful_shutdown(stopping);
+        let server = axum::serve(
+            ObedientListener {
+                listener,
+                stopping: world.stopping.clone(),
+            },
+            service,
+        )
+        .with_graceful_shutdown(stopping);
         let server = tokio::spawn(server.into_future());
         Ok(Self {
             world,

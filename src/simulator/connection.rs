@@ -21,6 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// The handle a request has on the connection it came by.
 #[derive(Clone, Default)]
@@ -65,9 +66,22 @@ impl Connection {
 pub(super) struct ObedientStream {
     stream: TcpStream,
     connection: Connection,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl ObedientStream {
+    /// A write that waits for a client which never reads must not outlive the simulator.
+    fn until_stopped<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_pending() && self.stopping.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        polled
+    }
+
     fn refuse_after_reset(&self) -> io::Result<()> {
         if self.connection.is_reset() {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -103,7 +117,8 @@ impl AsyncWrite for ObedientStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.refuse_after_reset()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.until_stopped(context, polled)
     }
 
     fn poll_write_vectored(
@@ -112,7 +127,8 @@ impl AsyncWrite for ObedientStream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.refuse_after_reset()?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.until_stopped(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -138,7 +154,11 @@ impl AsyncWrite for ObedientStream {
 
 /// Accepts [`ObedientStream`]s.
 #[derive(Debug)]
-pub(super) struct ObedientListener(pub(super) TcpListener);
+pub(super) struct ObedientListener {
+    pub(super) listener: TcpListener,
+    /// Ends the writes under way.
+    pub(super) stopping: CancellationToken,
+}
 
 impl Listener for ObedientListener {
     type Io = ObedientStream;
@@ -146,15 +166,18 @@ impl Listener for ObedientListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            match self.0.accept().await {
+            match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "simulator: TCP_NODELAY not set");
                     }
+                    let stopping = Box::pin(self.stopping.clone().cancelled_owned());
+                    let connection = Connection::default();
                     return (
                         ObedientStream {
                             stream,
-                            connection: Connection::default(),
+                            connection,
+                            stopping,
                         },
                         peer,
                     );
@@ -169,7 +192,7 @@ impl Listener for ObedientListener {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 

@@ -1,6 +1,9 @@
 //! The media host: signatures, lifetimes, ranges and conditions.
 
-use std::{io::Write, time::Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use recording_archiver::simulator::{Media, SimulatedRecording, SimulatorConfig};
 use sha2::{Digest, Sha256};
@@ -299,4 +302,22 @@ async fn a_stopped_simulator_answers_no_more() {
     let again = Setup::with(config).await;
     again.simulator.add(SimulatedRecording::new(ID, 10));
     assert_eq!(again.media(&[]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_does_not_keep_the_simulator_from_stopping() {
+    let setup = Setup::new(1 << 40).await;
+    let socket = setup.socket().await;
+    // Until the buffers of both kernels are full.
+    let mut sent = 0;
+    while sent == 0 || sent < setup.simulator.counts(ID).media_bytes_sent {
+        sent = setup.simulator.counts(ID).media_bytes_sent;
+        tokio::time::timeout(Duration::from_millis(200), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+    }
+    tokio::time::timeout(Duration::from_secs(10), setup.simulator.stop())
+        .await
+        .unwrap();
+    drop(socket);
 }
