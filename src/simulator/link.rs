@@ -10,8 +10,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
-/// What `SigV4` leaves as it is in a query value.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+/// What `SigV4` leaves as it is in a path segment or query value.
+pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

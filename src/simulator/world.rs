@@ -10,7 +10,7 @@ use std::{
 
 use axum::http::{HeaderMap, header, request::Parts};
 use chrono::{DateTime, Utc};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use super::{
     SimulatorConfig,
     catalog::extension_of,
     fault::{Fault, FaultQueue, MediaFault, MetadataFault, Times},
-    link::{LinkSigner, ValidLink},
+    link::{LinkSigner, UNRESERVED, ValidLink},
     media::MediaSource,
     recording::{JsonObject, SimulatedRecording},
 };
@@ -325,7 +325,7 @@ impl World {
 
     fn media_path(&self, recording: &SimulatedRecording) -> String {
         let space = Uuid::new_v5(&Uuid::NAMESPACE_URL, b"simulated space");
-        let project = utf8_percent_encode(&self.config.project_id, NON_ALPHANUMERIC);
+        let project = utf8_percent_encode(&self.config.project_id, UNRESERVED);
         let extension = extension_of(recording.format.as_deref().unwrap_or_default());
         format!(
             "/files/{space}/{project}/video-room-recordings/{}.{extension}",
