@@ -49,6 +49,7 @@ mod listing;
 mod media;
 mod range;
 mod recording;
+mod seen;
 mod world;
 
 pub use catalog::{generated_recordings, recordings_in};
@@ -58,7 +59,7 @@ pub use fault::{
 };
 pub use media::Container;
 pub use recording::{CostToken, Media, SimulatedRecording};
-pub use world::{RequestCounts, SeenRequest};
+pub use seen::{RequestCounts, SeenRequest};
 
 use connection::{Connection, ObedientListener};
 use media::MediaSource;
@@ -244,7 +245,7 @@ async fn serve(
 ) -> Response {
     let (parts, _) = request.into_parts();
     world.remember(&parts);
-    let Some(host) = world::text(&parts.headers, header::HOST) else {
+    let Some(host) = seen::text(&parts.headers, header::HOST) else {
         return answer::api_error(world.config.error_shape, StatusCode::BAD_REQUEST);
     };
     let segments: Vec<_> = parts.uri.path().split('/').skip(1).collect();

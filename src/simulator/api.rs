@@ -16,7 +16,8 @@ use super::{
     fault::MetadataFault,
     listing,
     recording::{JsonObject, quoted},
-    world::{World, text},
+    seen::text,
+    world::World,
 };
 
 /// Lifetime of a link when the request does not say.

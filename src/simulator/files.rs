@@ -25,7 +25,8 @@ use super::{
     link::{LinkRefusal, ValidLink, query_value},
     range::{Asked, asked_range},
     recording::SimulatedRecording,
-    world::{OpenMedia, World, iso8601, now, text},
+    seen::text,
+    world::{OpenMedia, World, iso8601, now},
 };
 
 /// Answers a request for anything below `/files/`.

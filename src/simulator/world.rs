@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::http::{HeaderMap, header, request::Parts};
+use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use percent_encoding::utf8_percent_encode;
 use tokio_util::sync::CancellationToken;
@@ -21,62 +21,8 @@ use super::{
     link::{LinkSigner, UNRESERVED, ValidLink},
     media::MediaSource,
     recording::{JsonObject, SimulatedRecording},
+    seen::{REMEMBERED_REQUESTS, RequestCounts, SeenRequest},
 };
-
-/// So many requests are remembered; older ones are forgotten.
-const REMEMBERED_REQUESTS: usize = 10_000;
-
-/// What has been asked for one recording since it was added.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RequestCounts {
-    /// GETs of this one recording, answered or refused; listings do not count.
-    pub metadata_requests: u64,
-    /// Requests to the media host that name this recording, answered or refused.
-    pub media_requests: u64,
-    /// Those of them refused because of the link itself: dead, altered, or with credentials.
-    pub media_refused: u64,
-    /// Body bytes handed to the sockets, media only.
-    pub media_bytes_sent: u64,
-    /// The `Range` headers seen, in order of arrival; at most the first 10,000.
-    pub ranges: Vec<String>,
-    /// The most responses with media that were open at the same time.
-    pub peak_media_responses: u64,
-}
-
-/// One request as it arrived, without the values that are secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenRequest {
-    pub method: String,
-    /// Without the query.
-    pub path: String,
-    pub has_authorization: bool,
-    pub has_referer: bool,
-    pub has_cookie: bool,
-    pub range: Option<String>,
-    pub accept_encoding: Option<String>,
-    pub user_agent: Option<String>,
-}
-
-impl SeenRequest {
-    fn of(parts: &Parts) -> Self {
-        let value = |name| text(&parts.headers, name).map(str::to_owned);
-        Self {
-            method: parts.method.to_string(),
-            path: parts.uri.path().to_owned(),
-            has_authorization: parts.headers.contains_key(header::AUTHORIZATION),
-            has_referer: parts.headers.contains_key(header::REFERER),
-            has_cookie: parts.headers.contains_key(header::COOKIE),
-            range: value(header::RANGE),
-            accept_encoding: value(header::ACCEPT_ENCODING),
-            user_agent: value(header::USER_AGENT),
-        }
-    }
-}
-
-/// A header's value, if there is one and it is text.
-pub(super) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
 
 /// Media about to be sent: the recording as it is at this moment, and its bytes.
 #[derive(Debug)]
