@@ -5,5 +5,4 @@
 )]
 
 mod config;
-
 mod simulator;

@@ -1,11 +1,6 @@
 //! The simulator, over real sockets: is it as strict as the real service, and do its faults
 //! happen as they say?
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that cannot go on fails its test"
-)]
-
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
