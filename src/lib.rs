@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod config;
+pub mod database;
 pub mod digest;
 pub mod error;
 pub mod finance;

@@ -1,0 +1,3 @@
+//! The database: where it runs and how to reach it.
+
+pub mod embedded;
