@@ -3,6 +3,13 @@
     clippy::unwrap_used,
     reason = "the helpers of a test fail as the test does"
 )]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test run speaks to a person"
+)]
 
 mod config;
+mod embedded_postgres;
+mod harness;
 mod simulator;

@@ -192,11 +192,9 @@ mod tests {
     fn install(directory: &Path, version: &str) {
         let script = r#"mkdir -p "$1" && for p in initdb postgres; do
             printf '#!/bin/sh\necho "postgres (PostgreSQL) %s (Debian)"\n' "$2" >"$1/$p"; chmod 755 "$1/$p"; done"#;
-        let status = Command::new("sh")
-            .args(["-c", script, "sh"])
-            .arg(directory)
-            .arg(version);
-        let status = { status }.status().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(directory).arg(version);
+        let status = shell.status().unwrap();
         assert!(status.success());
     }
 
