@@ -162,8 +162,9 @@ impl Server {
     }
 }
 
-/// Small, private, and as durable as Postgres is by default.
-fn settings(places: &Places) -> [(&'static str, OsString); 14] {
+/// Small, private, and as durable as Postgres is by default. What is not named here
+/// (`max_connections`, 100) an operator may change with `ALTER SYSTEM`.
+fn settings(places: &Places) -> [(&'static str, OsString); 13] {
     // A list of directories; quoted, this one may hold commas and blanks.
     let mut socket_dir = OsString::from("\"");
     socket_dir.push(&places.socket_dir);
@@ -173,7 +174,6 @@ fn settings(places: &Places) -> [(&'static str, OsString); 14] {
         ("unix_socket_directories", socket_dir),
         ("unix_socket_permissions", "0700".into()),
         ("port", PORT.to_string().into()),
-        ("max_connections", "100".into()),
         ("shared_buffers", "32MB".into()),
         ("timezone", "UTC".into()),
         ("log_timezone", "UTC".into()),

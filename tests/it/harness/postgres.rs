@@ -4,6 +4,7 @@
 //! installed programs; `TEST_POSTGRES=url|container|installed` forces one of the three.
 
 use std::env;
+use std::error::Error;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ const IMAGE: (&str, &str) = ("postgres", "17-alpine");
 const PASSWORD: &str = "test";
 /// Pulling the image included.
 const CONTAINER_STARTS_WITHIN: Duration = Duration::from_mins(3);
-/// Sixteen tests at once, each with two pools of this size, stay far below the server's limit.
+/// Sixteen tests at once may have this pool each, and run the real binary with its own.
 const POOL_SIZE: u32 = 5;
 const MAX_CONNECTIONS: &str = "300";
 
@@ -53,16 +54,16 @@ pub(crate) struct TestDatabase {
 pub(crate) async fn database() -> TestDatabase {
     let name = format!("archiver_test_{}", Uuid::new_v4().simple());
     let statement = format!("CREATE DATABASE {name}");
-    let options = RUNTIME.spawn(async move {
-        let server = server().await;
-        execute(&server.admin, statement)
+    let created = RUNTIME.spawn(async move {
+        let admin = &server().await?.admin;
+        execute(admin, statement)
             .await
-            .expect("create a database for the test");
-        server.admin.clone()
+            .map_err(|error| error.to_string())?;
+        Ok::<_, String>(admin.clone())
     });
-    let options = options
-        .await
-        .expect("a Postgres to test with")
+    let admin = created.await.expect("creating a database does not panic");
+    let options = admin
+        .unwrap_or_else(|reason| panic!("{reason}"))
         .database(&name);
     let pool = PgPoolOptions::new()
         .max_connections(POOL_SIZE)
@@ -94,7 +95,9 @@ impl Drop for TestDatabase {
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let (done, dropped) = mpsc::channel();
         RUNTIME.spawn(async move {
-            execute(&server().await.admin, statement).await.ok();
+            if let Ok(server) = server().await {
+                execute(&server.admin, statement).await.ok();
+            }
             done.send(()).ok();
         });
         // A database that stays is a nuisance at most, never a reason to fail.
@@ -120,16 +123,13 @@ enum Keeper {
     },
 }
 
-async fn server() -> &'static Server {
+async fn server() -> Result<&'static Server, String> {
     let server = SERVER.get_or_init(|| async {
         let (server, choice) = choose().await?;
         eprintln!("Postgres for the tests: {choice}");
         Ok(server)
     });
-    match server.await {
-        Ok(server) => server,
-        Err(reason) => panic!("{reason}"),
-    }
+    server.await.as_ref().map_err(String::clone)
 }
 
 async fn choose() -> Result<(Server, String), String> {
@@ -244,20 +244,10 @@ async fn from_installed() -> Result<(Server, String), String> {
     let (directory, in_use) =
         claim_directory(&parent).map_err(|error| format!("use {}: {error}", parent.display()))?;
     let data_dir = directory.join("data");
-    let server = EmbeddedPostgres::start(&data_dir)
+    let server = start_private(&data_dir)
         .await
         .map_err(|error| error.to_string())?;
     let admin = server.connect_options();
-    for setting in ["fsync = off", "full_page_writes = off"] {
-        let statement = format!("ALTER SYSTEM SET {setting}");
-        execute(&admin, statement)
-            .await
-            .map_err(|error| error.to_string())?;
-    }
-    let reload = "SELECT pg_reload_conf()".to_owned();
-    execute(&admin, reload)
-        .await
-        .map_err(|error| error.to_string())?;
     let choice = format!(
         "private, from installed programs, in {}",
         directory.display()
@@ -273,6 +263,21 @@ async fn from_installed() -> Result<(Server, String), String> {
         },
         choice,
     ))
+}
+
+/// What is good for tests is set from outside: the product knows no way to be less durable.
+async fn start_private(data_dir: &Path) -> Result<EmbeddedPostgres, Box<dyn Error>> {
+    let server = EmbeddedPostgres::start(data_dir).await?;
+    let max_connections = format!("max_connections = {MAX_CONNECTIONS}");
+    for setting in ["fsync = off", "full_page_writes = off", &max_connections] {
+        execute(
+            &server.connect_options(),
+            format!("ALTER SYSTEM SET {setting}"),
+        )
+        .await?;
+    }
+    server.stop().await?;
+    Ok(EmbeddedPostgres::start(data_dir).await?)
 }
 
 const DIRECTORY_PREFIX: &str = "recording-archiver-test-";
@@ -338,6 +343,20 @@ async fn each_test_has_an_empty_database_of_its_own() {
             .fetch_one(&other.pool())
             .await
             .unwrap()
+    );
+}
+
+#[tokio::test]
+async fn the_server_takes_many_tests_at_once() {
+    let database = database().await;
+    let limit: i32 = sqlx::query_scalar("SELECT current_setting('max_connections')::int")
+        .fetch_one(&database.pool())
+        .await
+        .unwrap();
+    // A server of TEST_DATABASE_URL is whatever it is, but must take sixteen pools.
+    assert!(
+        limit >= 16 * POOL_SIZE.cast_signed(),
+        "max_connections is {limit}"
     );
 }
 
