@@ -133,11 +133,9 @@ impl Holding {
         let started_at = Instant::now();
         while started_at.elapsed() < OWNER_ANSWERS_WITHIN {
             if try_lock(&lock, places)? {
-                let server = start_server(places, account).await?;
-                return Ok(Self {
-                    server: Some(server),
-                    lock,
-                });
+                let mut server = None;
+                start_server(&mut server, places, account).await?;
+                return Ok(Self { server, lock });
             }
             if server::answers(&server::connect_options(places)).await {
                 return Ok(Self { server: None, lock });
@@ -166,13 +164,17 @@ fn find_binaries(places: &Places) -> Result<Binaries, EmbeddedError> {
 }
 
 /// Creates the cluster if there is none, then starts its server. The caller holds the lock.
-async fn start_server(places: &Places, account: &Account) -> Result<Server, EmbeddedError> {
+async fn start_server(
+    running: &mut Option<Server>,
+    places: &Places,
+    account: &Account,
+) -> Result<(), EmbeddedError> {
     let binaries = find_binaries(places)?;
     if cluster::major(places).is_none() {
         tracing::info!(cluster = %places.cluster.display(), "creating the private Postgres");
         cluster::create(places, account, &binaries).await?;
     }
-    Server::start(places, account, &binaries).await
+    Server::start(running, places, account, &binaries).await
 }
 
 /// Keeps a server running until let go: restarts ours when it dies, takes over when its owner ends.
@@ -200,7 +202,7 @@ async fn keep(
         holding.server = None;
         tokio::select! {
             () = let_go.cancelled() => break,
-            server = restart(&places, &account) => holding.server = Some(server),
+            () = restart(&mut holding.server, &places, &account) => {}
         }
     }
     let Holding { server, lock } = holding;
@@ -227,11 +229,11 @@ async fn until_locked(lock: &File, places: &Places) {
     }
 }
 
-async fn restart(places: &Places, account: &Account) -> Server {
+async fn restart(running: &mut Option<Server>, places: &Places, account: &Account) {
     let mut pause = Duration::from_millis(500);
     loop {
-        match start_server(places, account).await {
-            Ok(server) => return server,
+        match start_server(running, places, account).await {
+            Ok(()) => return,
             Err(error) => tracing::error!(error = %error, "the private Postgres is down"),
         }
         sleep(pause).await;

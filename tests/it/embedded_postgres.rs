@@ -269,6 +269,20 @@ async fn a_joiner_goes_on_after_the_owner_was_killed() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
+async fn a_server_that_was_only_starting_ends_with_a_killed_archiver_too() {
+    let data_dir = data_dir();
+    start(data_dir.path()).await.stop().await.unwrap();
+    let mut owner = OtherProcess::starting(data_dir.path());
+    while supervisors_of(data_dir.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    owner.kill();
+    let gone = || async { supervisors_of(data_dir.path()).is_empty().then_some(()) };
+    eventually("server and supervisor end", gone).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
 async fn an_orphaned_server_is_ended_and_replaced() {
     let data_dir = data_dir();
     let mut owner = OtherProcess::holding(data_dir.path());

@@ -14,6 +14,7 @@ use super::places::Places;
 
 /// A fast shutdown writes a checkpoint of at most the shared buffers.
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
+const ASK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Ends the cluster's former server, if one still runs, and waits for its end. The caller holds
@@ -22,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Gives the process id in the pid file if that now belongs to an unrelated process.
 pub(super) async fn end(places: &Places) -> Result<Option<i32>, EmbeddedError> {
     let started_at = Instant::now();
-    let mut asked = None;
+    let mut asked_at: Option<Instant> = None;
     loop {
         let Some(pid) = recorded_pid(&places.cluster).filter(|pid| is_alive(*pid)) else {
             return Ok(None);
@@ -33,14 +34,17 @@ pub(super) async fn end(places: &Places) -> Result<Option<i32>, EmbeddedError> {
             None => return Ok(None),
             Some(true) => {}
         }
-        if asked != Some(pid) {
+        if asked_at.is_none() {
             tracing::info!(
                 pid,
                 "ending the Postgres that an earlier process left behind"
             );
+        }
+        // Asked again, since one that is only starting is deaf.
+        if asked_at.is_none_or(|asked_at| asked_at.elapsed() > ASK_EVERY) {
             // It may have ended this moment, which is what we want.
             kill(Pid::from_raw(pid), Signal::SIGINT).ok();
-            asked = Some(pid);
+            asked_at = Some(Instant::now());
         }
         if started_at.elapsed() > ENDS_WITHIN {
             return Err(EmbeddedError::FormerServerStays {

@@ -18,14 +18,18 @@ use super::former;
 use super::places::{PORT, Places};
 
 /// Stands between us and Postgres. When our end of its standard input closes, be it by our
-/// SIGKILL, Postgres is told to shut down fast. Signals meant for us are not its business.
+/// SIGKILL, Postgres is told to shut down fast, again and again since it is deaf until it has set
+/// itself up. Signals meant for us are not its business.
 const SUPERVISOR: &str = r#"
 trap '' HUP INT TERM
 exec 3<&0 </dev/null >"$1" 2>&1
 shift
 "$@" 3<&- &
 server=$!
-{ while read -r _ <&3; do :; done; kill -INT "$server"; } &
+{
+    while read -r _ <&3; do :; done
+    while kill -INT "$server"; do sleep 1; done
+} &
 watch=$!
 wait "$server"
 status=$?
@@ -49,21 +53,24 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts the server and waits until it answers. The caller holds the lock.
+    /// Starts the server and waits until it answers. The caller holds the lock. The server is in
+    /// `running` before it answers, so that a caller who gives up waiting can still stop it.
     pub(super) async fn start(
+        running: &mut Option<Self>,
         places: &Places,
         account: &Account,
         binaries: &Binaries,
-    ) -> Result<Self, EmbeddedError> {
+    ) -> Result<(), EmbeddedError> {
         let started_at = Instant::now();
         loop {
             let unrelated_pid = former::end(places).await?;
-            let mut server = Self::spawn(places, account, binaries, unrelated_pid)
+            let server = Self::spawn(places, account, binaries, unrelated_pid)
                 .map_err(EmbeddedError::place("run", &binaries.postgres()))?;
-            let ending = match server.until_ready(places).await {
-                Ok(()) => return Ok(server),
+            let ending = match running.insert(server).until_ready(places).await {
+                Ok(()) => return Ok(()),
                 Err(ending) => ending,
             };
+            *running = None;
             let log_tail = places.log_tail();
             // What a killed server leaves behind goes away by itself in a moment.
             let obstacle = [
