@@ -2,11 +2,13 @@
 
 pub mod archive;
 pub mod config;
+pub mod daemon;
 pub mod database;
 pub mod digest;
 pub mod error;
 pub mod finance;
 pub mod memory;
+pub mod metrics;
 pub mod money;
 pub mod progress;
 pub mod queue;
@@ -16,4 +18,6 @@ pub mod signalwire;
 pub mod signed_url;
 pub mod simulator;
 pub mod storage;
+pub mod telemetry;
 pub mod transfer;
+pub mod upkeep;

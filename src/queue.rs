@@ -16,12 +16,14 @@ pub mod overview;
 mod projects;
 mod settle;
 mod state;
+mod uploads;
 
 pub use bell::listen;
 pub use claim::{Claim, Direct, Wish};
 pub use enqueue::{Chosen, enqueue, retry};
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
+pub use uploads::{StaleUpload, forget_upload, stale_uploads};
 
 /// One process's access to the queue: its project, its name, its lease.
 #[derive(Debug, Clone)]

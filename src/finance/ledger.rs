@@ -1,6 +1,8 @@
 //! The ledger: one more row for each changed cost; nothing there is ever altered.
 
-use sqlx::PgConnection;
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
 
 use crate::money::Usd;
 use crate::recording::RecordingId;
@@ -51,6 +53,61 @@ pub async fn observe(
         observed_by.as_str(),
     )
     .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Recordings of a project whose cost may still change and was not asked for within `pause`,
+/// those that wait longest first.
+pub async fn not_final(
+    pool: &PgPool,
+    project_id: &str,
+    pause: Duration,
+) -> Result<Vec<RecordingId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        r#"-- finance::not_final
+        SELECT r.recording_id AS "recording_id!"
+          FROM archiver.recordings r
+          JOIN finance.recordings f USING (recording_id)
+         WHERE r.project_id = $1 AND f.cost_state <> 'final'
+           AND r.recording_status IS NOT NULL
+           AND coalesce(r.cost_observed_at, r.enqueued_at) <= now() - make_interval(secs => $2)
+         ORDER BY r.cost_observed_at NULLS FIRST"#,
+        project_id,
+        pause.as_secs_f64(),
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(ids.into_iter().map(RecordingId::from).collect())
+}
+
+/// Keeps the provider's status current beside the cost: a cost is final only once it is completed.
+pub async fn note_status(
+    connection: &mut PgConnection,
+    recording_id: RecordingId,
+    recording_status: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"-- finance::note_status
+        UPDATE archiver.recordings SET recording_status = coalesce($2, recording_status)
+         WHERE recording_id = $1"#,
+        recording_id.uuid(),
+        recording_status,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Writes the rule by which the finance views call a cost final.
+pub async fn set_final_after(pool: &PgPool, final_after: Duration) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"-- finance::set_final_after
+        UPDATE archiver.finance_rules SET final_after = make_interval(secs => $1)
+         WHERE final_after <> make_interval(secs => $1)"#,
+        final_after.as_secs_f64(),
+    )
+    .execute(pool)
     .await
     .map(drop)
 }

@@ -14,8 +14,8 @@ use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use super::S3;
 use super::error::{Operation, StorageError};
+use super::{S3, Storage};
 use crate::config::ChecksumMode;
 use crate::digest::Fingerprinting;
 
@@ -39,6 +39,22 @@ pub struct Enforcement {
 enum Honesty {
     Right,
     Wrong,
+}
+
+impl Storage {
+    /// Writes and removes a throw-away object: may this process store anything now?
+    pub async fn check_access(&self) -> Result<(), StorageError> {
+        let path = Path::from(self.location.prefix())
+            .join(PROBE_FOLDER)
+            .join(Uuid::new_v4().to_string());
+        let failed = |e| StorageError::of(Operation::new("write", &path), &e);
+        let store = self.backend.plain();
+        store
+            .put(&path, PutPayload::from_static(PROBE_BODY))
+            .await
+            .map_err(failed)?;
+        store.delete(&path).await.map_err(failed)
+    }
 }
 
 impl S3 {

@@ -171,7 +171,7 @@ impl Server {
 
 /// Small, private, and as durable as Postgres is by default. What is not named here
 /// (`max_connections`, 100) an operator may change with `ALTER SYSTEM`.
-fn settings(places: &Places) -> [(&'static str, OsString); 13] {
+fn settings(places: &Places) -> [(&'static str, OsString); 14] {
     // A list of directories; quoted, this one may hold commas and blanks.
     let mut socket_dir = OsString::from("\"");
     socket_dir.push(&places.socket_dir);
@@ -182,6 +182,8 @@ fn settings(places: &Places) -> [(&'static str, OsString); 13] {
         ("unix_socket_permissions", "0700".into()),
         ("port", PORT.to_string().into()),
         ("shared_buffers", "32MB".into()),
+        // A hardened service may not write code at run time.
+        ("jit", "off".into()),
         ("timezone", "UTC".into()),
         ("log_timezone", "UTC".into()),
         ("log_min_messages", "warning".into()),

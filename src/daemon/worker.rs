@@ -1,0 +1,291 @@
+//! The worker: at every bell, claims as many recordings as it has free slots, archives them side
+//! by side, and never holds more than it can work on now.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+
+use super::lifecycle::{Shutdown, notify_alive};
+use crate::archive::{Archiver, Report};
+use crate::error::{ErrorKind, chain};
+use crate::progress::Board;
+use crate::queue::{Claim, QueueError};
+use crate::recording::RecordingId;
+
+/// Without a bell the queue is looked at this often: notifications get lost.
+const POLL: Duration = Duration::from_secs(15);
+/// After a refusal, the first and the longest wait before it is checked again.
+const FIRST_HALT: Duration = Duration::from_secs(15);
+const LONGEST_HALT: Duration = Duration::from_mins(15);
+/// While the database is away, the first and the longest wait between two tries.
+const FIRST_OUTAGE: Duration = Duration::from_secs(1);
+const LONGEST_OUTAGE: Duration = Duration::from_secs(30);
+
+/// Why a run that drains the queue once has ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Nothing was due any more, or it was told to stop.
+    Done,
+    /// Credentials or configuration are wrong.
+    Halted {
+        kind: ErrorKind,
+        message: String,
+    },
+    Database(QueueError),
+}
+
+/// Claims and archives, several recordings at a time.
+#[derive(Debug)]
+pub struct Worker {
+    archiver: Arc<Archiver>,
+    concurrency: usize,
+    board: Board,
+    reports: mpsc::UnboundedSender<Report>,
+    running: JoinSet<Report>,
+    ids: HashMap<Id, RecordingId>,
+    pulse: Pulse,
+}
+
+impl Worker {
+    /// `reports` hears how every attempt ended; `board` shows what is running.
+    pub fn new(
+        archiver: Arc<Archiver>,
+        concurrency: usize,
+        board: Board,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Self {
+        Self {
+            archiver,
+            concurrency,
+            board,
+            reports,
+            running: JoinSet::new(),
+            ids: HashMap::new(),
+            pulse: Pulse::new(),
+        }
+    }
+
+    /// Says at any time how long ago the loop was last seen alive.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// Archives all that is due now and what becomes due meanwhile, then ends.
+    pub async fn run_once(mut self, shutdown: &Shutdown) -> Ending {
+        let ending = loop {
+            if shutdown.soft.is_cancelled() {
+                break Ending::Done;
+            }
+            match self.fill_slots(shutdown).await {
+                Ok(()) if self.running.is_empty() => break Ending::Done,
+                Ok(()) => {}
+                Err(error) => break Ending::Database(error),
+            }
+            if let Some((kind, message)) = self.next_report().await {
+                break Ending::Halted { kind, message };
+            }
+        };
+        self.finish_running().await;
+        ending
+    }
+
+    /// Archives whatever comes until told to stop: the daemon's life. Neither wrong credentials
+    /// nor a database that is away end it; both are looked at again at growing intervals.
+    pub async fn run(mut self, bell: &Notify, shutdown: &Shutdown) {
+        let mut halt: Option<Halt> = None;
+        let mut outage: Option<Duration> = None;
+        loop {
+            self.pulse.beat();
+            let wait = match &mut halt {
+                Some(halted) => {
+                    if self.is_cured(halted).await {
+                        tracing::info!("{} is cured: claiming again", halted.kind);
+                        halt = None;
+                        continue;
+                    }
+                    halted.until_next_check()
+                }
+                None => self.claim_or_wait_for_database(&mut outage, shutdown).await,
+            };
+            tokio::select! {
+                () = shutdown.soft.cancelled() => break,
+                refused = self.next_report(), if !self.running.is_empty() => {
+                    if let (Some((kind, message)), None) = (refused, &halt) {
+                        tracing::error!(
+                            error.kind = kind.as_str(),
+                            "claiming is halted: {message}. Cure: {}. It is checked again by itself",
+                            kind.cure()
+                        );
+                        halt = Some(Halt::new(kind));
+                    }
+                }
+                () = bell.notified(), if halt.is_none() && outage.is_none() => {}
+                () = tokio::time::sleep(wait.min(POLL)) => {}
+            }
+        }
+        self.finish_running().await;
+    }
+
+    /// Fills the free slots, and says how long to wait if nothing rings.
+    async fn claim_or_wait_for_database(
+        &mut self,
+        outage: &mut Option<Duration>,
+        shutdown: &Shutdown,
+    ) -> Duration {
+        match (self.fill_slots(shutdown).await, *outage) {
+            (Ok(()), None) => POLL,
+            (Ok(()), Some(_)) => {
+                tracing::info!("the database is back: claiming again");
+                *outage = None;
+                POLL
+            }
+            (Err(error), None) => {
+                tracing::error!(
+                    "nothing is claimed until the database is back: {}",
+                    chain(&error)
+                );
+                *outage = Some(FIRST_OUTAGE);
+                FIRST_OUTAGE
+            }
+            (Err(_), Some(wait)) => {
+                let wait = (wait * 2).min(LONGEST_OUTAGE);
+                *outage = Some(wait);
+                wait
+            }
+        }
+    }
+
+    async fn fill_slots(&mut self, shutdown: &Shutdown) -> Result<(), QueueError> {
+        let free = self.concurrency.saturating_sub(self.running.len());
+        if free > 0 {
+            for claim in self.archiver.queue.claim_due(free).await? {
+                self.start(claim, shutdown);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, claim: Claim, shutdown: &Shutdown) {
+        let recording_id = claim.recording_id();
+        let (archiver, stop) = (Arc::clone(&self.archiver), shutdown.hard.clone());
+        let place = self.board.enter(recording_id);
+        let task = self
+            .running
+            .spawn(async move { archiver.attempt(claim, place.progress(), &stop).await });
+        self.ids.insert(task.id(), recording_id);
+    }
+
+    /// Waits for one attempt to end and passes its report on. Returns the refusal if it was one
+    /// that every other recording would meet as well.
+    async fn next_report(&mut self) -> Option<(ErrorKind, String)> {
+        match self.running.join_next_with_id().await? {
+            Ok((task, report)) => {
+                self.ids.remove(&task);
+                let refused = report
+                    .failure
+                    .as_ref()
+                    .filter(|_| report.halt)
+                    .map(|failure| (failure.kind, failure.message.clone()));
+                // If nobody listens any more, the row still has the verdict.
+                let _unheard = self.reports.send(report);
+                refused
+            }
+            Err(panic) => {
+                // A defect, but not the daemon's end: the lease runs out, and the attempt counts.
+                let recording_id = self.ids.remove(&panic.id());
+                tracing::error!(
+                    recording.id = recording_id.map(tracing::field::display),
+                    error.kind = ErrorKind::Internal.as_str(),
+                    "an attempt ended in a panic; it is tried again when its lease has run out: {panic}"
+                );
+                None
+            }
+        }
+    }
+
+    async fn finish_running(&mut self) {
+        while !self.running.is_empty() {
+            self.pulse.beat();
+            tokio::select! {
+                _ = self.next_report() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+
+    /// Checks, when it is time, whether what halted the claiming has been cured.
+    async fn is_cured(&self, halt: &mut Halt) -> bool {
+        if halt.until_next_check() > Duration::ZERO {
+            return false;
+        }
+        let cured = if halt.kind == ErrorKind::StorageDenied {
+            self.archiver.storage.check_access().await.is_ok()
+        } else {
+            self.archiver.signalwire.check_credentials().await.is_ok()
+        };
+        if !cured {
+            halt.put_off();
+        }
+        cured
+    }
+}
+
+/// Claiming has stopped because it would meet the same refusal again and again.
+#[derive(Debug)]
+struct Halt {
+    kind: ErrorKind,
+    wait: Duration,
+    next_check: Instant,
+}
+
+impl Halt {
+    fn new(kind: ErrorKind) -> Self {
+        Self {
+            kind,
+            wait: FIRST_HALT,
+            next_check: Instant::now() + FIRST_HALT,
+        }
+    }
+
+    fn put_off(&mut self) {
+        self.wait = (self.wait * 2).min(LONGEST_HALT);
+        self.next_check = Instant::now() + self.wait;
+    }
+
+    fn until_next_check(&self) -> Duration {
+        self.next_check.saturating_duration_since(Instant::now())
+    }
+}
+
+/// When the worker's loop was last seen alive; clones read the same.
+#[derive(Debug, Clone)]
+pub struct Pulse {
+    since: Instant,
+    last_beat_ms: Arc<AtomicU64>,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            last_beat_ms: Arc::default(),
+        }
+    }
+
+    fn beat(&self) {
+        let now_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_beat_ms.store(now_ms, Ordering::Relaxed);
+        notify_alive();
+    }
+
+    /// How long ago the last beat was.
+    pub fn age(&self) -> Duration {
+        let last_beat = Duration::from_millis(self.last_beat_ms.load(Ordering::Relaxed));
+        self.since.elapsed().saturating_sub(last_beat)
+    }
+}

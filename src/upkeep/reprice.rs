@@ -1,0 +1,69 @@
+//! Late costs: the provider does not say when a cost is final, so it is asked again until it has
+//! stayed the same for `finance.final_after`.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use crate::error::{Disposition, chain};
+use crate::finance::ledger::{self, ObservedBy};
+use crate::recording::RecordingStatus;
+use crate::signalwire::{ApiError, SignalWire};
+
+/// What a round of asking gave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repriced {
+    pub asked: u64,
+    /// Not at the provider any more: their last cost stays as it is.
+    pub gone: u64,
+    /// Could not be asked now; the next round tries again.
+    pub left: u64,
+}
+
+/// Why a round could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RepriceError {
+    #[error("{0}")]
+    Refused(#[source] ApiError),
+    #[error("read or write costs")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Asks again for every cost of this project that is not final and was not asked for within
+/// `pause`. Stops at the first refusal that all others would meet as well.
+pub async fn reprice(
+    pool: &PgPool,
+    signalwire: &SignalWire,
+    pause: Duration,
+) -> Result<Repriced, RepriceError> {
+    let mut done = Repriced::default();
+    let open = ledger::not_final(pool, signalwire.project_id(), pause).await?;
+    for id in open {
+        match signalwire.recording(id).await {
+            Ok(recording) => {
+                done.asked += 1;
+                let status = recording.status.as_ref().map(RecordingStatus::as_str);
+                if let Some(cost) = recording.cost {
+                    let mut tx = pool.begin().await?;
+                    ledger::note_status(&mut tx, id, status).await?;
+                    ledger::observe(&mut tx, id, cost, status, ObservedBy::Reprice).await?;
+                    tx.commit().await?;
+                }
+            }
+            Err(ApiError::NotFound) => done.gone += 1,
+            Err(error) => match error.kind().disposition() {
+                Disposition::Halt | Disposition::Throttle => {
+                    return Err(RepriceError::Refused(error));
+                }
+                Disposition::Retry
+                | Disposition::Defer
+                | Disposition::Fail
+                | Disposition::Release => {
+                    done.left += 1;
+                    tracing::warn!(recording.id = %id, error.kind = error.kind().as_str(), "{}", chain(&error));
+                }
+            },
+        }
+    }
+    Ok(done)
+}

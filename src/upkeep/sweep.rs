@@ -1,0 +1,49 @@
+//! Orphaned uploads: what a killed worker left in the store costs money and shows nowhere.
+
+use sqlx::PgPool;
+
+use crate::error::chain;
+use crate::queue::{QueueError, forget_upload, stale_uploads};
+use crate::storage::{ObjectKey, Storage};
+
+/// What a sweep did, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub aborted: u64,
+    /// Could not be aborted now; the next sweep tries again.
+    pub left: u64,
+}
+
+/// Aborts the multipart uploads whose lease has ended and forgets them. With `dry_run`, only
+/// counts them. One that fails does not keep the others.
+pub async fn sweep(pool: &PgPool, storage: &Storage, dry_run: bool) -> Result<Swept, QueueError> {
+    let mut swept = Swept::default();
+    for upload in stale_uploads(pool).await? {
+        if dry_run {
+            swept.left += 1;
+            continue;
+        }
+        let aborted = match ObjectKey::from_stored(upload.object_key.clone()) {
+            Ok(key) => storage.abort_upload(&key, &upload.upload_id).await,
+            Err(error) => Err(error.into()),
+        };
+        match aborted {
+            Ok(()) => {
+                forget_upload(pool, &upload).await?;
+                swept.aborted += 1;
+                tracing::info!(
+                    recording.id = %upload.recording_id, object.key = upload.object_key,
+                    "aborted an upload that nobody works on any more"
+                );
+            }
+            Err(error) => {
+                swept.left += 1;
+                tracing::warn!(
+                    recording.id = %upload.recording_id, error.kind = error.kind().as_str(),
+                    "{}", chain(&error)
+                );
+            }
+        }
+    }
+    Ok(swept)
+}
