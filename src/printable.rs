@@ -1,0 +1,100 @@
+//! Text from outside, made safe to print: nothing a provider sends may steer a terminal.
+
+use std::borrow::Cow;
+use std::io;
+
+/// Whether a character acts on a terminal, or on the order of text, instead of being seen.
+fn acts_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            // Zero-width characters and marks of direction; line and paragraph separators with
+            // embeddings and overrides; isolates; the byte order mark; tags.
+            '\u{061c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// The text with each control, bidirectional or invisible character escaped as in Rust source.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts_unseen) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if acts_unseen(character) {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Writes compact JSON in which the same characters are spelled `\uXXXX`: equal for every JSON
+/// reader, harmless on a terminal.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PrintableJson;
+
+impl serde_json::ser::Formatter for PrintableJson {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        if !fragment.contains(acts_unseen) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        for character in fragment.chars() {
+            if acts_unseen(character) {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            } else {
+                write!(writer, "{character}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes `value` as [`PrintableJson`].
+pub fn write_json<T>(out: &mut dyn io::Write, value: &T) -> serde_json::Result<()>
+where
+    T: serde::Serialize + ?Sized,
+{
+    value.serialize(&mut serde_json::Serializer::with_formatter(
+        out,
+        PrintableJson,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "a\u{1b}[31m\u{0}\u{9b}2J\u{202e}gpj\u{2066}\u{200b}\u{e0041}\r\n";
+
+    #[test]
+    fn what_acts_unseen_is_escaped_and_the_rest_stays() {
+        assert_eq!(
+            printable(HOSTILE),
+            r"a\u{1b}[31m\u{0}\u{9b}2J\u{202e}gpj\u{2066}\u{200b}\u{e0041}\r\n"
+        );
+        assert!(matches!(printable("Größe 日本 🎥"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn printable_json_reads_back_as_the_same_text() {
+        let mut written = Vec::new();
+        write_json(&mut written, HOSTILE).unwrap();
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.is_ascii(), "{written}");
+        assert!(!written.contains(acts_unseen));
+        let read: String = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, HOSTILE);
+    }
+}
