@@ -1,6 +1,7 @@
 //! Archives SignalWire video room recordings into S3-compatible storage.
 
 pub mod archive;
+pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod database;
@@ -10,6 +11,7 @@ pub mod finance;
 pub mod memory;
 pub mod metrics;
 pub mod money;
+pub mod printable;
 pub mod progress;
 pub mod queue;
 pub mod recording;

@@ -1,1 +1,198 @@
-//! placeholder
+//! What stands in the queue: all of it at a glance, or one recording with its history.
+//!
+//! Each answer shows the database at one moment, by the database's clock. The keys of the JSON
+//! are the names of the fields here; those of one recording are its columns, but that `attempts`
+//! is the list and `attempts_burnt` the number.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::recording::RecordingId;
+
+mod recording;
+
+pub use recording::{Attempt, CostObservation, RecordingDetails};
+
+/// The whole queue at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Overview {
+    /// The database's time of this answer.
+    pub now: DateTime<Utc>,
+    pub states: States,
+    /// Pending and claimable now.
+    pub due: i64,
+    /// Pending, but not before a later time.
+    pub waiting: i64,
+    /// When the first of the waiting is due.
+    pub next_due_at: Option<DateTime<Utc>>,
+    /// When the pending recording that waits longest was queued.
+    pub oldest_pending_enqueued_at: Option<DateTime<Utc>>,
+    /// What the workers hold, oldest claim first.
+    pub claims: Vec<Claim>,
+    pub archived: Archived,
+    /// Given up, by reason, most frequent first.
+    pub failed: Vec<KindCount>,
+    /// Archived, but found damaged or gone since, by reason.
+    pub damaged: Vec<KindCount>,
+}
+
+/// How many recordings are in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct States {
+    pub pending: i64,
+    pub in_progress: i64,
+    pub archived: i64,
+    pub failed: i64,
+}
+
+impl States {
+    pub const fn total(self) -> i64 {
+        self.pending + self.in_progress + self.archived + self.failed
+    }
+}
+
+/// A recording in a worker's hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    pub recording_id: Uuid,
+    pub leased_by: String,
+    /// Unknown when its row of `attempts` is gone.
+    pub claimed_at: Option<DateTime<Utc>>,
+    /// In the past when the worker died: anybody may claim the recording then.
+    pub lease_expires_at: DateTime<Utc>,
+}
+
+/// Recordings and bytes archived: ever, since midnight UTC, and in the last 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Archived {
+    pub recordings: i64,
+    pub size_bytes: i64,
+    pub recordings_today: i64,
+    pub size_bytes_today: i64,
+    pub recordings_last_24h: i64,
+    pub size_bytes_last_24h: i64,
+}
+
+/// How many recordings share an error kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KindCount {
+    /// A word of [`crate::error::ErrorKind`], unless a newer version wrote it.
+    pub error_kind: String,
+    pub recordings: i64,
+}
+
+/// The queue could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("read the state of the queue from the database")]
+pub struct OverviewError(#[from] sqlx::Error);
+
+async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await
+}
+
+/// Looks at the whole queue. Counting reads every row once.
+pub async fn overview(pool: &PgPool) -> Result<Overview, OverviewError> {
+    let mut snapshot = snapshot(pool).await?;
+    let counts = sqlx::query!(
+        r#"-- queue::overview::overview
+        SELECT now() AS "now!",
+               count(*) FILTER (WHERE state = 'pending') AS "pending!",
+               count(*) FILTER (WHERE state = 'in_progress') AS "in_progress!",
+               count(*) FILTER (WHERE state = 'archived') AS "archived!",
+               count(*) FILTER (WHERE state = 'failed') AS "failed!",
+               count(*) FILTER (WHERE state = 'pending' AND next_attempt_at <= now()) AS "due!",
+               count(*) FILTER (WHERE state = 'pending' AND next_attempt_at > now())
+                   AS "waiting!",
+               min(next_attempt_at) FILTER (WHERE state = 'pending' AND next_attempt_at > now())
+                   AS next_due_at,
+               min(enqueued_at) FILTER (WHERE state = 'pending') AS oldest_pending_enqueued_at,
+               coalesce(sum(size_bytes) FILTER (WHERE state = 'archived'), 0)::bigint
+                   AS "size_bytes!",
+               count(*) FILTER (WHERE archived_today) AS "recordings_today!",
+               coalesce(sum(size_bytes) FILTER (WHERE archived_today), 0)::bigint
+                   AS "size_bytes_today!",
+               count(*) FILTER (WHERE archived_last_24h) AS "recordings_last_24h!",
+               coalesce(sum(size_bytes) FILTER (WHERE archived_last_24h), 0)::bigint
+                   AS "size_bytes_last_24h!"
+          FROM archiver.recordings,
+       LATERAL (SELECT state = 'archived' AND archived_at >= date_trunc('day', now(), 'UTC')
+                           AS archived_today,
+                       state = 'archived' AND archived_at > now() - interval '24 hours'
+                           AS archived_last_24h) recent"#
+    )
+    .fetch_one(&mut *snapshot)
+    .await?;
+    let claims = sqlx::query_as!(
+        Claim,
+        r#"-- queue::overview::overview
+        SELECT r.recording_id, r.leased_by AS "leased_by!", a.started_at AS "claimed_at?",
+               r.lease_expires_at AS "lease_expires_at!"
+          FROM archiver.recordings r
+          LEFT JOIN archiver.attempts a USING (recording_id, lease_token)
+         WHERE r.state = 'in_progress'
+         ORDER BY a.started_at NULLS FIRST, r.recording_id"#
+    )
+    .fetch_all(&mut *snapshot)
+    .await?;
+    let failed = sqlx::query_as!(
+        KindCount,
+        r#"-- queue::overview::overview
+        SELECT error_kind AS "error_kind!", count(*) AS "recordings!"
+          FROM archiver.recordings
+         WHERE state = 'failed'
+         GROUP BY error_kind
+         ORDER BY count(*) DESC, error_kind"#
+    )
+    .fetch_all(&mut *snapshot)
+    .await?;
+    let damaged = sqlx::query_as!(
+        KindCount,
+        r#"-- queue::overview::overview
+        SELECT error_kind AS "error_kind!", count(*) AS "recordings!"
+          FROM archiver.recordings
+         WHERE state = 'archived' AND error_kind IN ('checksum_mismatch', 'object_missing')
+         GROUP BY error_kind
+         ORDER BY count(*) DESC, error_kind"#
+    )
+    .fetch_all(&mut *snapshot)
+    .await?;
+    snapshot.rollback().await?;
+    Ok(Overview {
+        now: counts.now,
+        states: States {
+            pending: counts.pending,
+            in_progress: counts.in_progress,
+            archived: counts.archived,
+            failed: counts.failed,
+        },
+        due: counts.due,
+        waiting: counts.waiting,
+        next_due_at: counts.next_due_at,
+        oldest_pending_enqueued_at: counts.oldest_pending_enqueued_at,
+        claims,
+        archived: Archived {
+            recordings: counts.archived,
+            size_bytes: counts.size_bytes,
+            recordings_today: counts.recordings_today,
+            size_bytes_today: counts.size_bytes_today,
+            recordings_last_24h: counts.recordings_last_24h,
+            size_bytes_last_24h: counts.size_bytes_last_24h,
+        },
+        failed,
+        damaged,
+    })
+}
+
+/// Looks at one recording with its attempts and costs; `None` when the queue does not know it.
+pub async fn recording(
+    pool: &PgPool,
+    id: RecordingId,
+) -> Result<Option<RecordingDetails>, OverviewError> {
+    let mut snapshot = snapshot(pool).await?;
+    let found = recording::read(&mut snapshot, id).await?;
+    snapshot.rollback().await?;
+    Ok(found)
+}

@@ -1,0 +1,5 @@
+//! The command line.
+
+mod human;
+pub mod report;
+pub mod status;

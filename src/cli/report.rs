@@ -1,0 +1,90 @@
+//! `report costs`: what the recordings cost, for people as a table and for machines exact.
+#![deny(
+    clippy::float_arithmetic,
+    clippy::float_cmp,
+    clippy::cast_precision_loss
+)]
+
+use std::io;
+
+use sqlx::PgPool;
+
+use crate::finance::report::export::{ExportError, write_csv, write_json_array};
+use crate::finance::report::period::ReversedPeriod;
+use crate::finance::report::{Grouping, Month, Period, rows};
+
+mod amounts;
+mod table;
+
+pub use amounts::InexactSum;
+
+/// Options of `report costs`.
+#[derive(Debug, clap::Args)]
+pub struct CostsArgs {
+    /// What one row stands for
+    #[arg(long, value_enum, default_value_t = Grouping::Month)]
+    pub by: Grouping,
+    /// First month, included (UTC)
+    #[arg(long, value_name = "YYYY-MM")]
+    pub from: Option<Month>,
+    /// Last month, included (UTC)
+    #[arg(long, value_name = "YYYY-MM")]
+    pub to: Option<Month>,
+    /// A table to read; CSV and JSON carry the columns of the finance view, exact, without totals
+    #[arg(long, value_enum, default_value_t = CostsOutput::Table)]
+    pub output: CostsOutput,
+}
+
+/// How `report costs` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CostsOutput {
+    Table,
+    Csv,
+    Json,
+}
+
+/// Why there is no report, or only a part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum CostsError {
+    /// A mistake in the usage.
+    #[error(transparent)]
+    Period(#[from] ReversedPeriod),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error(transparent)]
+    Sum(#[from] InexactSum),
+}
+
+impl From<sqlx::Error> for CostsError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Export(error.into())
+    }
+}
+
+impl From<io::Error> for CostsError {
+    fn from(error: io::Error) -> Self {
+        Self::Export(error.into())
+    }
+}
+
+/// Writes the report to `out`. All of it shows the database at one moment.
+pub async fn costs(
+    pool: &PgPool,
+    args: &CostsArgs,
+    out: &mut dyn io::Write,
+) -> Result<(), CostsError> {
+    let period = Period::new(args.from, args.to)?;
+    let columns = args.by.columns();
+    let mut snapshot = pool
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    match args.output {
+        CostsOutput::Table => table::write(&mut snapshot, args.by, period, out).await?,
+        CostsOutput::Csv => write_csv(columns, rows(&mut snapshot, args.by, period), out).await?,
+        CostsOutput::Json => {
+            write_json_array(columns, rows(&mut snapshot, args.by, period), out).await?;
+        }
+    }
+    snapshot.rollback().await?;
+    Ok(())
+}
