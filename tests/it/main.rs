@@ -11,5 +11,9 @@
 
 mod config;
 mod embedded_postgres;
+mod finance;
 mod harness;
+mod schema;
+mod scratch;
 mod simulator;
+mod status;

@@ -1,0 +1,99 @@
+//! `migrate --grant-finance ROLE`: the views and nothing else.
+
+use recording_archiver::cli::report::CostsOutput;
+use recording_archiver::finance::grant_finance;
+use recording_archiver::finance::report::Grouping;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, PgPool};
+use uuid::Uuid;
+
+use super::report;
+use crate::scratch::{Seed, execute, refused, scratch_database};
+
+/// A pool whose sessions have the rights of `role` only.
+async fn pool_as(pool: &PgPool, role: &str) -> PgPool {
+    let set_role = format!("SET ROLE \"{}\"", role.replace('"', "\"\""));
+    PgPoolOptions::new()
+        .max_connections(1)
+        .after_connect(move |connection, _| {
+            let set_role = AssertSqlSafe(set_role.clone());
+            Box::pin(async move { sqlx::query(set_role).execute(connection).await.map(drop) })
+        })
+        .connect_with((*pool.connect_options()).clone())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_granted_role_reads_every_view_and_no_table() {
+    let pool = scratch_database().await.pool();
+    let started_at = Some("2026-01-15T12:00:00Z");
+    Seed {
+        number: 1,
+        started_at,
+        cost_usd: Some("0.05"),
+        ..Seed::default()
+    }
+    .insert(&pool)
+    .await;
+    // A name that needs quoting, and would do harm without.
+    let role = format!("a\"; DROP SCHEMA finance; {}", Uuid::new_v4().simple());
+    let quoted = format!("\"{}\"", role.replace('"', "\"\""));
+    execute(&pool, &format!("CREATE ROLE {quoted}")).await;
+
+    let reader = pool_as(&pool, &role).await;
+    refused(&reader, "SELECT FROM finance.recordings").await;
+    grant_finance(&pool, &role).await.unwrap();
+    grant_finance(&pool, &role)
+        .await
+        .expect("granting again changes nothing");
+
+    for view in [
+        "recordings",
+        "monthly_costs",
+        "session_costs",
+        "cost_changes",
+    ] {
+        execute(&reader, &format!("SELECT * FROM finance.{view}")).await;
+    }
+    let csv = report(&reader, Grouping::Month, CostsOutput::Csv).await;
+    assert!(csv.contains("2026-01-01,,1,0,,,0.05,1,0"), "{csv}");
+    report(&reader, Grouping::Session, CostsOutput::Table).await;
+
+    for statement in [
+        "SELECT FROM archiver.recordings",
+        "SELECT FROM archiver.cost_observations",
+        "SELECT FROM archiver.projects",
+        "INSERT INTO archiver.recordings (recording_id) VALUES (gen_random_uuid())",
+        "CREATE TABLE finance.mine ()",
+    ] {
+        let error = refused(&reader, statement).await;
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
+    }
+    // A view over one table is open to writing unless that is refused.
+    for statement in [
+        "DELETE FROM finance.recordings",
+        "UPDATE finance.recordings SET cost_usd = 0",
+    ] {
+        refused(&reader, statement).await;
+    }
+    reader.close().await;
+    execute(
+        &pool,
+        &format!("DROP OWNED BY {quoted}; DROP ROLE {quoted}"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_role_is_refused_with_the_statement_that_creates_it() {
+    let pool = scratch_database().await.pool();
+    let role = format!("no \"such\" role {}", Uuid::new_v4());
+    let error = grant_finance(&pool, &role).await.unwrap_err().to_string();
+    let cure = format!("`CREATE ROLE \"{}\" LOGIN`", role.replace('"', "\"\""));
+    assert!(error.contains(&cure), "{error}");
+    // PUBLIC is a word of SQL, not a role: it would open the views to everybody.
+    assert!(grant_finance(&pool, "public").await.is_err());
+}

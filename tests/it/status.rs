@@ -1,0 +1,289 @@
+//! `status`: the queue at a glance, and one recording with its history.
+
+use recording_archiver::cli::status::{StatusArgs, StatusError, StatusOutput, status};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::scratch::{Seed, execute, scratch_database};
+
+async fn shown(pool: &PgPool, id: Option<u128>, output: StatusOutput) -> String {
+    let id = id.map(|number| Uuid::from_u128(number).into());
+    let mut out = Vec::new();
+    status(pool, &StatusArgs { id, output }, false, &mut out)
+        .await
+        .unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+async fn json(pool: &PgPool, id: Option<u128>) -> serde_json::Value {
+    serde_json::from_str(&shown(pool, id, StatusOutput::Json).await).unwrap()
+}
+
+/// One recording in each state, two of them pending, one claim dead.
+async fn busy_queue(pool: &PgPool) {
+    for number in 1..=6 {
+        Seed {
+            number,
+            ..Seed::default()
+        }
+        .insert(pool)
+        .await;
+    }
+    Seed {
+        number: 7,
+        archived: true,
+        size_bytes: Some(2048),
+        ..Seed::default()
+    }
+    .insert(pool)
+    .await;
+    Seed {
+        number: 8,
+        archived: true,
+        size_bytes: Some(1024),
+        ..Seed::default()
+    }
+    .insert(pool)
+    .await;
+    execute(
+        pool,
+        "UPDATE archiver.recordings SET enqueued_at = now() - interval '3 hours'
+          WHERE recording_id = '00000000-0000-0000-0000-000000000001';
+         UPDATE archiver.recordings SET next_attempt_at = now() + interval '4 minutes 30 seconds'
+          WHERE recording_id = '00000000-0000-0000-0000-000000000002';
+         UPDATE archiver.recordings SET state = 'in_progress', lease_token = recording_id,
+                leased_by = 'host-a:1', lease_expires_at = now() + interval '90 seconds'
+          WHERE recording_id = '00000000-0000-0000-0000-000000000003';
+         UPDATE archiver.recordings SET state = 'in_progress', lease_token = recording_id,
+                leased_by = 'host-b:2', lease_expires_at = now() - interval '5 minutes 1 second'
+          WHERE recording_id = '00000000-0000-0000-0000-000000000004';
+         INSERT INTO archiver.attempts (recording_id, attempt, started_at, leased_by, lease_token)
+         SELECT recording_id, 1, now() - interval '10 minutes', leased_by, lease_token
+           FROM archiver.recordings WHERE state = 'in_progress';
+         UPDATE archiver.recordings SET state = 'failed', error_kind = 'object_conflict',
+                error_message = 'another object', finalized_at = now()
+          WHERE recording_id = '00000000-0000-0000-0000-000000000005';
+         UPDATE archiver.recordings SET state = 'failed', error_kind = 'from_the_future',
+                error_message = 'who knows', finalized_at = now()
+          WHERE recording_id = '00000000-0000-0000-0000-000000000006';
+         UPDATE archiver.recordings SET error_kind = 'object_missing', error_message = 'gone',
+                archived_at = now() - interval '30 days'
+          WHERE recording_id = '00000000-0000-0000-0000-000000000008'",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_empty_queue_says_how_to_fill_it() {
+    let pool = scratch_database().await.pool();
+    let text = shown(&pool, None, StatusOutput::Text).await;
+    assert!(
+        text.contains("recording-archiver enqueue --id UUID"),
+        "{text}"
+    );
+    assert_eq!(json(&pool, None).await["states"]["pending"], 0);
+}
+
+#[tokio::test]
+async fn the_queue_at_a_glance_says_what_waits_works_failed_and_helps() {
+    let pool = scratch_database().await.pool();
+    busy_queue(&pool).await;
+    let text = shown(&pool, None, StatusOutput::Text).await;
+    for part in [
+        "pending            2  1 due now; 1 waiting, the next until ",
+        "Z (in 4 min); the oldest queued ",
+        "Z (3 h ago)\n",
+        "in_progress        2\n",
+        "archived           2  3.0 KiB; today (UTC) 1 with 2.0 KiB; last 24 h 1 with 2.0 KiB\n",
+        "failed             2\n",
+        "00000000-0000-0000-0000-000000000003  host-a:1  ",
+        "Z (10 min ago)  1 min left\n",
+        "Z (10 min ago)  ended 5 min ago, anybody may claim it\n",
+        "object_conflict           1  another object stands under the key",
+        "from_the_future           1  written by another version",
+        "  recording-archiver retry --failed --kind object_conflict\n",
+        "found damaged or missing since\n",
+        "object_missing           1  run `archive --force`",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_queue_as_json_has_stable_keys() {
+    let pool = scratch_database().await.pool();
+    busy_queue(&pool).await;
+    let overview = json(&pool, None).await;
+    let keys: Vec<_> = overview
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "archived",
+            "claims",
+            "damaged",
+            "due",
+            "failed",
+            "next_due_at",
+            "now",
+            "oldest_pending_enqueued_at",
+            "states",
+            "waiting"
+        ]
+    );
+    assert_eq!(
+        overview["states"],
+        serde_json::json!({"pending": 2, "in_progress": 2, "archived": 2, "failed": 2})
+    );
+    assert_eq!(
+        overview["archived"],
+        serde_json::json!({
+            "recordings": 2, "size_bytes": 3072, "recordings_today": 1, "size_bytes_today": 2048,
+            "recordings_last_24h": 1, "size_bytes_last_24h": 2048
+        })
+    );
+    assert_eq!(overview["claims"][0]["leased_by"], "host-a:1");
+    assert_eq!(
+        overview["failed"][0],
+        serde_json::json!({"error_kind": "from_the_future", "recordings": 1})
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_recording_is_an_error_that_says_how_to_add_it() {
+    let pool = scratch_database().await.pool();
+    let id = Uuid::from_u128(9);
+    let args = StatusArgs {
+        id: Some(id.into()),
+        output: StatusOutput::Text,
+    };
+    let error = status(&pool, &args, false, &mut Vec::new())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StatusError::Unknown(_)));
+    assert!(
+        error.to_string().contains(&format!("enqueue --id {id}")),
+        "{error}"
+    );
+}
+
+async fn recording_with_a_history(pool: &PgPool) {
+    Seed {
+        number: 1,
+        archived: true,
+        project_id: Some("p"),
+        session: Some(2),
+        status: Some("completed\u{1b}[31m"),
+        started_at: Some("2026-01-15T12:00:00Z"),
+        duration_secs: Some(3_661),
+        size_bytes: Some(1_048_576),
+        cost_usd: Some("0.0500"),
+        ..Seed::default()
+    }
+    .insert(pool)
+    .await;
+    execute(
+        pool,
+        "INSERT INTO archiver.attempts (recording_id, attempt, started_at, finished_at, leased_by,
+                lease_token, outcome, error_kind, error_message, bytes_fetched)
+         SELECT recording_id, number, now() - interval '1 hour', now() - interval '58 minutes',
+                'host-a:1', gen_random_uuid(), ended, kind, message, 512
+           FROM archiver.recordings,
+                (VALUES (1, 'retrying', 'stalled', E'no byte\\u202e moved'),
+                        (2, 'archived', NULL, NULL)) tried (number, ended, kind, message);
+         INSERT INTO archiver.cost_observations (recording_id, cost_usd, recording_status, observed_by)
+         SELECT recording_id, cost, 'completed', 'archive'
+           FROM archiver.recordings, (VALUES (0.04), (0.0500)) seen (cost)",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn one_recording_is_shown_with_its_facts_costs_and_attempts() {
+    let pool = scratch_database().await.pool();
+    recording_with_a_history(&pool).await;
+    let text = shown(&pool, Some(1), StatusOutput::Text).await;
+    for part in [
+        "Recording 00000000-0000-0000-0000-000000000001\nstate               archived\n",
+        "\nProvider\nproject             p\n",
+        "status              completed\\u{1b}[31m\n",
+        "started             2026-01-15T12:00:00Z (",
+        "duration (h:mm:ss)  1:01:01\n",
+        "\nStorage\nobject              s3://bucket/key\n",
+        "size                1048576 bytes (1.0 MiB)\n",
+        "\nEvidence\nevidence            read_back\n",
+        "sha256              e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n",
+        "\nCost\ncost (USD)          0.0500\n",
+        "0.0500  completed    archive\n",
+        "  2 min  host-a:1  retrying    512 B  stalled     no byte\\u{202e} moved\n",
+        "  2 min  host-a:1  archived    512 B  -           -\n",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    assert!(!text.contains("\nLease"), "{text}");
+    assert!(text.is_ascii() && !text.contains('\u{1b}'), "{text}");
+}
+
+#[tokio::test]
+async fn one_recording_as_json_has_money_as_strings_and_digests_in_hex() {
+    let pool = scratch_database().await.pool();
+    recording_with_a_history(&pool).await;
+    let details = json(&pool, Some(1)).await;
+    assert_eq!(details["cost_usd"], "0.0500");
+    assert_eq!(
+        details["sha256"],
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    );
+    assert_eq!(details["recording_status"], "completed\u{1b}[31m");
+    assert_eq!(details["cost_observations"][0]["cost_usd"], "0.04");
+    assert_eq!(details["cost_observations"][1]["cost_usd"], "0.0500");
+    assert_eq!(details["attempts"][0]["error_kind"], "stalled");
+    assert_eq!(details["attempts"][1]["outcome"], "archived");
+    assert_eq!(details["leased_by"], serde_json::Value::Null);
+    let keys = details.as_object().unwrap();
+    assert!(!keys.contains_key("lease_token") && !keys.contains_key("metadata"));
+}
+
+#[tokio::test]
+async fn a_failed_recording_names_the_cure_and_the_command() {
+    let pool = scratch_database().await.pool();
+    busy_queue(&pool).await;
+    let text = shown(&pool, Some(5), StatusOutput::Text).await;
+    for part in [
+        "error_kind          object_conflict\n",
+        "error               another object\n",
+        "what helps          another object stands under the key",
+        "then                recording-archiver retry --id 00000000-0000-0000-0000-000000000005\n",
+        "\nAttempts\nnone yet\n",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    let leased = shown(&pool, Some(3), StatusOutput::Text).await;
+    assert!(
+        leased.contains("\nLease\nheld by             host-a:1\nlease ends          "),
+        "{leased}"
+    );
+}
+
+#[tokio::test]
+async fn colour_comes_only_when_asked_for() {
+    let pool = scratch_database().await.pool();
+    busy_queue(&pool).await;
+    let args = StatusArgs {
+        id: None,
+        output: StatusOutput::Text,
+    };
+    let mut colored = Vec::new();
+    status(&pool, &args, true, &mut colored).await.unwrap();
+    assert!(
+        String::from_utf8(colored)
+            .unwrap()
+            .contains("\u{1b}[1mFailed\u{1b}[0m")
+    );
+    let plain = shown(&pool, None, StatusOutput::Text).await;
+    assert!(!plain.contains('\u{1b}'));
+}
