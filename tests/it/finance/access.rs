@@ -79,6 +79,30 @@ async fn a_granted_role_reads_every_view_and_no_table() {
     ] {
         refused(&reader, statement).await;
     }
+    let rights: Vec<String> = sqlx::query_scalar(
+        "SELECT held FROM
+             (SELECT c.oid::regclass || ' ' || privilege_type AS held, grantee
+                FROM pg_class c, aclexplode(relacl)
+              UNION ALL
+              SELECT nspname || ' ' || privilege_type, grantee
+                FROM pg_namespace, aclexplode(nspacl)) rights
+          WHERE grantee = (SELECT oid FROM pg_roles WHERE rolname = $1)
+          ORDER BY held COLLATE \"C\"",
+    )
+    .bind(&role)
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(
+        rights,
+        [
+            "finance USAGE",
+            "finance.cost_changes SELECT",
+            "finance.monthly_costs SELECT",
+            "finance.recordings SELECT",
+            "finance.session_costs SELECT",
+        ]
+    );
     reader.close().await;
     execute(
         &pool,
