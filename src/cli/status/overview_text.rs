@@ -117,10 +117,16 @@ fn write_failed(failed: &[KindCount], style: Style, out: &mut dyn Write) -> io::
     }
     writeln!(out, "\n{}", style.heading("Failed"))?;
     write_kinds(failed, out)?;
-    writeln!(out, "Then try again:")?;
-    for KindCount { error_kind, .. } in failed {
-        let kind = printable(error_kind);
-        writeln!(out, "  recording-archiver retry --failed --kind {kind}")?;
+    // `retry` takes only kinds that this version knows.
+    let known = failed
+        .iter()
+        .filter_map(|kind| kind.error_kind.parse::<ErrorKind>().ok());
+    for (place, kind) in known.enumerate() {
+        let lead = if place == 0 { "then try again:" } else { "" };
+        writeln!(
+            out,
+            "{lead:<17}recording-archiver retry --failed --kind {kind}"
+        )?;
     }
     Ok(())
 }

@@ -182,7 +182,7 @@ fn write_observations(details: &RecordingDetails, out: &mut dyn Write) -> io::Re
         })
         .collect();
     let header = ["cost seen (UTC)", "USD", "status then", "by"];
-    writeln!(out, "{}", human::table(&header, &[1], rows))
+    writeln!(out, "\n{}", human::table(&header, &[1], rows))
 }
 
 fn write_attempts(details: &RecordingDetails, style: Style, out: &mut dyn Write) -> io::Result<()> {
