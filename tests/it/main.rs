@@ -15,5 +15,6 @@ mod finance;
 mod harness;
 mod schema;
 mod scratch;
+mod seed;
 mod simulator;
 mod status;

@@ -2,11 +2,12 @@
 
 use sqlx::PgPool;
 
-use crate::scratch::{Seed, execute, refused, scratch_database};
+use crate::scratch::migrated_database;
+use crate::seed::{Seed, execute, refused};
 
 #[tokio::test]
 async fn every_schema_table_view_and_column_explains_itself() {
-    let database = scratch_database().await;
+    let database = migrated_database().await;
     let silent: Vec<String> = sqlx::query_scalar(
         "SELECT nspname::text FROM pg_namespace
           WHERE nspname IN ('archiver', 'finance') AND obj_description(oid, 'pg_namespace') IS NULL
@@ -39,7 +40,8 @@ async fn columns_of(pool: &PgPool, view: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn finance_views_keep_their_columns_order_and_types() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     assert_eq!(
         columns_of(&pool, "recordings").await,
         [
@@ -102,7 +104,8 @@ async fn finance_views_keep_their_columns_order_and_types() {
 
 #[tokio::test]
 async fn an_id_alone_is_a_complete_enqueue_and_again_changes_nothing() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let enqueue = "INSERT INTO archiver.recordings (recording_id)
         VALUES ('c22d24f6-5a47-4597-9a23-c7d01e696b92') ON CONFLICT DO NOTHING";
     execute(&pool, enqueue).await;
@@ -213,7 +216,8 @@ const WRONG_ROWS: &[(&str, &str, &str)] = &[
 
 #[tokio::test]
 async fn rows_outside_the_state_machine_are_refused() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     for number in 1..=3 {
         Seed {
             number,
@@ -257,7 +261,8 @@ async fn rows_outside_the_state_machine_are_refused() {
 
 #[tokio::test]
 async fn wrong_attempts_and_observations_are_refused() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     Seed {
         number: 1,
         ..Seed::default()
@@ -301,7 +306,8 @@ async fn wrong_attempts_and_observations_are_refused() {
 
 #[tokio::test]
 async fn the_ledger_takes_rows_and_refuses_every_change() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     Seed {
         number: 1,
         ..Seed::default()

@@ -4,7 +4,8 @@ use recording_archiver::cli::status::{StatusArgs, StatusError, StatusOutput, sta
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::scratch::{Seed, execute, scratch_database};
+use crate::scratch::migrated_database;
+use crate::seed::{Seed, execute};
 
 async fn shown(pool: &PgPool, id: Option<u128>, output: StatusOutput) -> String {
     let id = id.map(|number| Uuid::from_u128(number).into());
@@ -75,7 +76,8 @@ async fn busy_queue(pool: &PgPool) {
 
 #[tokio::test]
 async fn an_empty_queue_says_how_to_fill_it() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let text = shown(&pool, None, StatusOutput::Text).await;
     assert!(
         text.contains("recording-archiver enqueue --id UUID"),
@@ -86,7 +88,8 @@ async fn an_empty_queue_says_how_to_fill_it() {
 
 #[tokio::test]
 async fn the_queue_at_a_glance_says_what_waits_works_failed_and_helps() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     busy_queue(&pool).await;
     let text = shown(&pool, None, StatusOutput::Text).await;
     for part in [
@@ -112,7 +115,8 @@ async fn the_queue_at_a_glance_says_what_waits_works_failed_and_helps() {
 
 #[tokio::test]
 async fn the_queue_as_json_has_stable_keys() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     busy_queue(&pool).await;
     let overview = json(&pool, None).await;
     let keys: Vec<_> = overview
@@ -156,7 +160,8 @@ async fn the_queue_as_json_has_stable_keys() {
 
 #[tokio::test]
 async fn an_unknown_recording_is_an_error_that_says_how_to_add_it() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let id = Uuid::from_u128(9);
     let args = StatusArgs {
         id: Some(id.into()),
@@ -205,7 +210,8 @@ async fn recording_with_a_history(pool: &PgPool) {
 
 #[tokio::test]
 async fn one_recording_is_shown_with_its_facts_costs_and_attempts() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     recording_with_a_history(&pool).await;
     let text = shown(&pool, Some(1), StatusOutput::Text).await;
     for part in [
@@ -231,7 +237,8 @@ async fn one_recording_is_shown_with_its_facts_costs_and_attempts() {
 
 #[tokio::test]
 async fn one_recording_as_json_has_money_as_strings_and_digests_in_hex() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     recording_with_a_history(&pool).await;
     let details = json(&pool, Some(1)).await;
     assert_eq!(details["cost_usd"], "0.0500");
@@ -251,7 +258,8 @@ async fn one_recording_as_json_has_money_as_strings_and_digests_in_hex() {
 
 #[tokio::test]
 async fn a_failed_recording_names_the_cure_and_the_command() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     busy_queue(&pool).await;
     let text = shown(&pool, Some(5), StatusOutput::Text).await;
     for part in [
@@ -272,7 +280,8 @@ async fn a_failed_recording_names_the_cure_and_the_command() {
 
 #[tokio::test]
 async fn colour_comes_only_when_asked_for() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     busy_queue(&pool).await;
     let args = StatusArgs {
         id: None,

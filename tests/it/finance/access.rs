@@ -9,7 +9,8 @@ use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
 use super::report;
-use crate::scratch::{Seed, execute, refused, scratch_database};
+use crate::scratch::migrated_database;
+use crate::seed::{Seed, execute, refused};
 
 /// A pool whose sessions have the rights of `role` only.
 async fn pool_as(pool: &PgPool, role: &str) -> PgPool {
@@ -27,7 +28,8 @@ async fn pool_as(pool: &PgPool, role: &str) -> PgPool {
 
 #[tokio::test]
 async fn a_granted_role_reads_every_view_and_no_table() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let started_at = Some("2026-01-15T12:00:00Z");
     Seed {
         number: 1,
@@ -113,7 +115,8 @@ async fn a_granted_role_reads_every_view_and_no_table() {
 
 #[tokio::test]
 async fn a_missing_role_is_refused_with_the_statement_that_creates_it() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let role = format!("no \"such\" role {}", Uuid::new_v4());
     let error = grant_finance(&pool, &role).await.unwrap_err().to_string();
     let cure = format!("`CREATE ROLE \"{}\" LOGIN`", role.replace('"', "\"\""));

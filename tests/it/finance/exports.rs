@@ -5,7 +5,8 @@ use recording_archiver::finance::report::Grouping;
 use sqlx::PgPool;
 
 use super::{report, report_between};
-use crate::scratch::{Seed, scratch_database};
+use crate::scratch::migrated_database;
+use crate::seed::Seed;
 
 /// Two months, two projects and one recording of which nothing is known.
 async fn three_months_of_two_projects(pool: &PgPool) {
@@ -60,7 +61,8 @@ async fn three_months_of_two_projects(pool: &PgPool) {
 
 #[tokio::test]
 async fn csv_by_month_is_the_view() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     three_months_of_two_projects(&pool).await;
     assert_eq!(
         report(&pool, Grouping::Month, Csv).await,
@@ -74,7 +76,8 @@ async fn csv_by_month_is_the_view() {
 
 #[tokio::test]
 async fn csv_by_project_adds_the_months_up() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     three_months_of_two_projects(&pool).await;
     assert_eq!(
         report(&pool, Grouping::Project, Csv).await,
@@ -87,7 +90,8 @@ async fn csv_by_project_adds_the_months_up() {
 
 #[tokio::test]
 async fn csv_by_session_splits_a_session_over_its_months() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     three_months_of_two_projects(&pool).await;
     assert_eq!(
         report(&pool, Grouping::Session, Csv).await,
@@ -100,7 +104,8 @@ async fn csv_by_session_splits_a_session_over_its_months() {
 
 #[tokio::test]
 async fn both_months_of_a_period_are_included() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     three_months_of_two_projects(&pool).await;
     for (from, to, numbers) in [
         (Some("2026-01"), Some("2026-02"), "1234"),
@@ -123,7 +128,8 @@ async fn both_months_of_a_period_are_included() {
 
 #[tokio::test]
 async fn a_reversed_period_is_refused() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let error = report_between(
         &pool,
         Grouping::Month,
@@ -143,7 +149,8 @@ async fn a_reversed_period_is_refused() {
 
 #[tokio::test]
 async fn exports_carry_the_columns_of_their_views() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     for (grouping, view, left_out) in [
         (Grouping::Month, "monthly_costs", ""),
         (Grouping::Session, "session_costs", ""),
@@ -166,7 +173,8 @@ async fn exports_carry_the_columns_of_their_views() {
 
 #[tokio::test]
 async fn hostile_text_is_disarmed_in_csv_and_kept_in_json() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     Seed {
         number: 1,
         archived: true,
@@ -196,7 +204,8 @@ async fn hostile_text_is_disarmed_in_csv_and_kept_in_json() {
 
 #[tokio::test]
 async fn json_is_one_array_with_money_as_strings() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     three_months_of_two_projects(&pool).await;
     assert_eq!(
         report_between(&pool, Grouping::Month, Json, Some("2026-02"), None)
@@ -221,7 +230,8 @@ async fn json_is_one_array_with_money_as_strings() {
 
 #[tokio::test]
 async fn amounts_of_any_size_are_exported_exactly() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let amount = "12345678901234567890123456789012345678.000000000000000000010";
     let started_at = Some("2026-01-01T00:00:00Z");
     Seed {
@@ -238,7 +248,8 @@ async fn amounts_of_any_size_are_exported_exactly() {
 
 #[tokio::test]
 async fn nothing_to_report_is_a_header_or_an_empty_array() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let csv = report(&pool, Grouping::Session, Csv).await;
     assert_eq!(csv.lines().count(), 1);
     assert_eq!(report(&pool, Grouping::Session, Json).await, "[]\n");

@@ -4,7 +4,8 @@ use recording_archiver::cli::report::CostsOutput::Table;
 use recording_archiver::finance::report::Grouping;
 
 use super::{report, report_between};
-use crate::scratch::{Seed, scratch_database};
+use crate::scratch::migrated_database;
+use crate::seed::Seed;
 
 const KNOWN: Seed = Seed {
     number: 0,
@@ -24,7 +25,8 @@ const KNOWN: Seed = Seed {
 
 #[tokio::test]
 async fn amounts_with_few_decimals_are_shown_exactly() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     Seed { number: 1, ..KNOWN }.insert(&pool).await;
     Seed {
         number: 2,
@@ -64,7 +66,8 @@ total                                      4         3  3:00:00  3.0 MiB       2
 
 #[tokio::test]
 async fn printed_rows_and_the_rounding_line_add_up_to_the_exact_total() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     Seed {
         number: 1,
         cost_usd: Some("123456789.123456789"),
@@ -94,7 +97,8 @@ total              2         2  2:00:00  2.0 MiB  123456789.129456789           
 
 #[tokio::test]
 async fn recordings_and_sessions_say_what_is_not_listed() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     Seed {
         number: 1,
         session: Some(7),
@@ -139,7 +143,8 @@ async fn recordings_and_sessions_say_what_is_not_listed() {
 
 #[tokio::test]
 async fn hostile_text_reaches_no_terminal() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let project_id = Some("p\u{1b}[2J\u{202e}");
     Seed {
         number: 1,
@@ -155,7 +160,8 @@ async fn hostile_text_reaches_no_terminal() {
 
 #[tokio::test]
 async fn an_empty_report_says_so() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     assert_eq!(
         report(&pool, Grouping::Month, Table).await,
         "No recordings to report.\n"
@@ -175,7 +181,8 @@ async fn an_empty_report_says_so() {
 
 #[tokio::test]
 async fn a_total_that_cannot_be_exact_is_refused_with_the_cure() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     Seed {
         number: 1,
         cost_usd: Some("12345678901234567890123456789.5"),

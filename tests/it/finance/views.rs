@@ -2,7 +2,8 @@
 
 use sqlx::PgPool;
 
-use crate::scratch::{Seed, execute, scratch_database};
+use crate::scratch::migrated_database;
+use crate::seed::{Seed, execute};
 
 async fn monthly(pool: &PgPool) -> Vec<(String, i64, Option<String>)> {
     sqlx::query_as(
@@ -16,7 +17,8 @@ async fn monthly(pool: &PgPool) -> Vec<(String, i64, Option<String>)> {
 
 #[tokio::test]
 async fn sums_are_exact_to_the_last_digit() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     for (number, month, cost) in [
         (1, "2026-01-05T00:00:00Z", "0.1"),
         (2, "2026-01-06T00:00:00Z", "0.2"),
@@ -48,7 +50,8 @@ async fn sums_are_exact_to_the_last_digit() {
 
 #[tokio::test]
 async fn a_recording_belongs_to_the_utc_month_of_its_start() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     // Months must not hang on the time zone of the reader.
     execute(
         &pool,
@@ -96,7 +99,8 @@ async fn a_recording_belongs_to_the_utc_month_of_its_start() {
 
 #[tokio::test]
 async fn costs_are_missing_provisional_or_final() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     for (number, status, cost_usd, same_for, cost_state) in [
         (1, Some("completed"), None, None, "missing"),
         (2, Some("completed"), Some("0"), Some("0"), "provisional"),
@@ -145,7 +149,8 @@ async fn costs_are_missing_provisional_or_final() {
 
 #[tokio::test]
 async fn a_month_without_any_known_cost_has_none_instead_of_zero() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let started_at = Some("2026-01-15T12:00:00Z");
     Seed {
         number: 1,
@@ -159,7 +164,8 @@ async fn a_month_without_any_known_cost_has_none_instead_of_zero() {
 
 #[tokio::test]
 async fn changes_after_the_first_observation_are_listed_and_late_ones_marked() {
-    let pool = scratch_database().await.pool();
+    let database = migrated_database().await;
+    let pool = database.pool();
     let started_at = Some("2026-01-31T23:00:00Z");
     Seed {
         number: 1,
