@@ -30,7 +30,7 @@ pub struct Overview {
     /// When the pending recording that waits longest was queued.
     pub oldest_pending_enqueued_at: Option<DateTime<Utc>>,
     /// What the workers hold, oldest claim first.
-    pub claims: Vec<Claim>,
+    pub claims: Vec<HeldRecording>,
     pub archived: Archived,
     /// Given up, by reason, most frequent first.
     pub failed: Vec<KindCount>,
@@ -55,7 +55,7 @@ impl States {
 
 /// A recording in a worker's hands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Claim {
+pub struct HeldRecording {
     pub recording_id: Uuid,
     pub leased_by: String,
     /// Unknown when its row of `attempts` is gone.
@@ -126,7 +126,7 @@ pub async fn overview(pool: &PgPool) -> Result<Overview, OverviewError> {
     .fetch_one(&mut *snapshot)
     .await?;
     let claims = sqlx::query_as!(
-        Claim,
+        HeldRecording,
         r#"-- queue::overview::overview
         SELECT r.recording_id, r.leased_by AS "leased_by!", a.started_at AS "claimed_at?",
                r.lease_expires_at AS "lease_expires_at!"
