@@ -14,7 +14,6 @@ mod embedded_postgres;
 mod finance;
 mod harness;
 mod schema;
-mod scratch;
 mod seed;
 mod simulator;
 mod status;

@@ -2,8 +2,7 @@
 
 use sqlx::PgPool;
 
-use crate::scratch::migrated_database;
-use crate::seed::{Seed, execute, refused};
+use crate::seed::{Seed, execute, migrated_database, refused};
 
 #[tokio::test]
 async fn every_schema_table_view_and_column_explains_itself() {

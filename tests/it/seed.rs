@@ -1,7 +1,16 @@
-//! Rows to begin a test with, and statements that must succeed or be refused.
+//! A migrated database, rows to begin a test with, and statements that must succeed or be refused.
 
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
+
+use crate::harness::postgres::{TestDatabase, database};
+
+/// A database for one test with our schema in it.
+pub(crate) async fn migrated_database() -> TestDatabase {
+    let database = database().await;
+    sqlx::migrate!().run(&database.pool()).await.unwrap();
+    database
+}
 
 /// A row of `archiver.recordings`; what is not named stays as an enqueue leaves it.
 #[derive(Debug, Clone, Copy, Default)]

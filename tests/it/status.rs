@@ -4,8 +4,7 @@ use recording_archiver::cli::status::{StatusArgs, StatusError, StatusOutput, sta
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::scratch::migrated_database;
-use crate::seed::{Seed, execute};
+use crate::seed::{Seed, execute, migrated_database};
 
 async fn shown(pool: &PgPool, id: Option<u128>, output: StatusOutput) -> String {
     let id = id.map(|number| Uuid::from_u128(number).into());

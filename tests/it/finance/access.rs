@@ -9,8 +9,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
 use super::report;
-use crate::scratch::migrated_database;
-use crate::seed::{Seed, execute, refused};
+use crate::seed::{Seed, execute, migrated_database, refused};
 
 /// A pool whose sessions have the rights of `role` only.
 async fn pool_as(pool: &PgPool, role: &str) -> PgPool {

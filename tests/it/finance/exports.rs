@@ -5,8 +5,7 @@ use recording_archiver::finance::report::Grouping;
 use sqlx::PgPool;
 
 use super::{report, report_between};
-use crate::scratch::migrated_database;
-use crate::seed::Seed;
+use crate::seed::{Seed, migrated_database};
 
 /// Two months, two projects and one recording of which nothing is known.
 async fn three_months_of_two_projects(pool: &PgPool) {

@@ -4,8 +4,7 @@ use recording_archiver::cli::report::CostsOutput::Table;
 use recording_archiver::finance::report::Grouping;
 
 use super::{report, report_between};
-use crate::scratch::migrated_database;
-use crate::seed::Seed;
+use crate::seed::{Seed, migrated_database};
 
 const KNOWN: Seed = Seed {
     number: 0,

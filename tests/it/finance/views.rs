@@ -2,8 +2,7 @@
 
 use sqlx::PgPool;
 
-use crate::scratch::migrated_database;
-use crate::seed::{Seed, execute};
+use crate::seed::{Seed, execute, migrated_database};
 
 async fn monthly(pool: &PgPool) -> Vec<(String, i64, Option<String>)> {
     sqlx::query_as(
