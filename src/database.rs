@@ -64,16 +64,13 @@ impl Database {
         data_dir: &Path,
         connections: u32,
     ) -> Result<Self, DatabaseError> {
-        let (options, embedded) = match url {
-            Some(url) => {
-                let options =
-                    PgConnectOptions::from_str(url.expose_secret()).map_err(DatabaseError::Url)?;
-                (options, None)
-            }
-            None => {
-                let embedded = EmbeddedPostgres::start(data_dir).await?;
-                (embedded.connect_options(), Some(embedded))
-            }
+        let (options, embedded) = if let Some(url) = url {
+            let options =
+                PgConnectOptions::from_str(url.expose_secret()).map_err(DatabaseError::Url)?;
+            (options, None)
+        } else {
+            let embedded = EmbeddedPostgres::start(data_dir).await?;
+            (embedded.connect_options(), Some(embedded))
         };
         let pool = PgPoolOptions::new()
             .max_connections(connections)
