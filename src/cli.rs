@@ -1,5 +1,179 @@
-//! The command line.
+//! The command line: types, dispatch, exit codes. Data goes to stdout, everything else to stderr.
 
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use indicatif::{MultiProgress, ProgressDrawTarget};
+
+use crate::config::{Config, Environment};
+use crate::telemetry::{self, LogFormat, Verbosity};
+
+mod archive;
+mod bars;
+mod demo;
+mod doctor;
+mod exit;
 mod human;
+mod ids;
+mod lines;
+mod queueing;
 pub mod report;
+mod run;
+mod session;
+mod shell;
+pub mod simulate;
 pub mod status;
+mod upkeep;
+
+use exit::Exit;
+use session::Session;
+
+/// Archives SignalWire video room recordings into S3-compatible storage: each one proven byte for
+/// byte, with its status and cost in Postgres.
+#[derive(Debug, Parser)]
+#[command(name = "recording-archiver", version, about, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 something failed for good; 2 wrong usage or \
+    configuration; 75 something is not done yet and will be tried again."
+)]
+pub struct Cli {
+    /// Configuration file [default: ./config.toml, then /etc/recording-archiver/config.toml]
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// How log lines on stderr look
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service: archive whatever is queued, until told to stop
+    Run(run::RunArgs),
+    /// Archive these recordings now, queueing what is not queued yet
+    Archive(archive::ArchiveArgs),
+    /// Queue recordings without waiting for them
+    Enqueue(queueing::EnqueueArgs),
+    /// Show the queue at a glance, or one recording with its attempts
+    Status(status::StatusArgs),
+    /// Put failed recordings back into the queue
+    Retry(queueing::RetryArgs),
+    /// Report what the recordings cost
+    #[command(subcommand)]
+    Report(ReportCommand),
+    /// Ask again for costs that are not final yet
+    Reprice,
+    /// Abort unfinished uploads that nobody works on any more
+    Sweep(upkeep::SweepArgs),
+    /// Check configuration, database, API credentials and storage
+    Doctor,
+    /// Bring the database schema up to date
+    Migrate(queueing::MigrateArgs),
+    /// Show it all at work: a simulated SignalWire, a private Postgres, a file store
+    Demo(demo::DemoArgs),
+    /// Serve a simulated SignalWire, for trying out and testing
+    Simulate(Box<simulate::SimulateArgs>),
+    /// Print a completion script for a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum ReportCommand {
+    /// Costs by month, session, project or recording
+    Costs(report::CostsArgs),
+}
+
+impl Cli {
+    /// The whole command line, for completions and manual pages.
+    pub fn definition() -> clap::Command {
+        <Self as CommandFactory>::command()
+    }
+}
+
+/// Runs a command to its end. Errors are told on stderr, with all their causes.
+pub async fn run(cli: Cli) -> ExitCode {
+    let progress = MultiProgress::with_draw_target(if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    });
+    let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let verbosity = match cli.command {
+        Command::Run(_) => Verbosity::Service,
+        _ => Verbosity::Command,
+    };
+    telemetry::init(cli.log_format, verbosity, color, &progress);
+
+    match dispatch(cli, progress, color).await {
+        Ok(exit) => exit.into(),
+        Err(error) if exit::is_closed_pipe(&error) => Exit::Done.into(),
+        Err(error) => {
+            // Written by hand: an error ends the command whatever RUST_LOG says.
+            drop(writeln!(io::stderr(), "error: {}", exit::explain(&error)));
+            Exit::of(&error).into()
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, progress: MultiProgress, color: bool) -> anyhow::Result<Exit> {
+    let mut out = io::stdout();
+    // These need no configuration.
+    match cli.command {
+        Command::Simulate(args) => {
+            simulate::run(*args, &mut out).await?;
+            return Ok(Exit::Done);
+        }
+        Command::Demo(args) => return demo::run(&args, &progress, color, &mut out).await,
+        Command::Completions(args) => return shell::completions(&args, &mut out),
+        Command::Man => return shell::manual(&mut out),
+        _ => {}
+    }
+
+    let config = Config::load(cli.config.as_deref(), &Environment::process()?)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let session = Session::new(config, progress, color && io::stdout().is_terminal());
+    match cli.command {
+        Command::Run(args) => run::run(&session, &args).await,
+        Command::Archive(args) => archive::run(&session, &args, &mut out).await,
+        Command::Enqueue(args) => queueing::enqueue(&session, &args, &mut out).await,
+        Command::Retry(args) => queueing::retry(&session, &args, &mut out).await,
+        Command::Migrate(args) => queueing::migrate(&session, &args, &mut out).await,
+        Command::Status(args) => {
+            let database = session.database().await?;
+            let shown = status::status(database.pool(), &args, session.color, &mut out).await;
+            database.close().await;
+            shown?;
+            Ok(Exit::Done)
+        }
+        Command::Report(ReportCommand::Costs(args)) => {
+            let database = session.database().await?;
+            let reported = report::costs(database.pool(), &args, &mut out).await;
+            database.close().await;
+            reported?;
+            Ok(Exit::Done)
+        }
+        Command::Reprice => upkeep::reprice(&session, &mut out).await,
+        Command::Sweep(args) => upkeep::sweep(&session, &args, &mut out).await,
+        Command::Doctor => doctor::run(&session, &mut out).await,
+        Command::Simulate(_) | Command::Demo(_) | Command::Completions(_) | Command::Man => {
+            unreachable!("handled above, without a configuration")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::definition().debug_assert();
+    }
+}

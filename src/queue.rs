@@ -19,8 +19,8 @@ mod state;
 mod uploads;
 
 pub use bell::listen;
-pub use claim::{Claim, Direct, Wish};
-pub use enqueue::{Chosen, enqueue, retry};
+pub use claim::{ArchivedRow, Claim, Direct, Wish};
+pub use enqueue::{Chosen, enqueue, has_unsettled, retry, states};
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
 pub use uploads::{StaleUpload, forget_upload, stale_uploads};

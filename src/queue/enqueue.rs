@@ -1,5 +1,7 @@
 //! Putting recordings into the queue, and failed ones back.
 
+use std::collections::HashMap;
+
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -67,4 +69,49 @@ pub async fn retry(pool: &PgPool, chosen: &Chosen) -> Result<Vec<RecordingId>, Q
     .await
     .map_err(QueueError::database("retry"))?;
     Ok(retried.into_iter().map(RecordingId::from).collect())
+}
+
+/// The states of those recordings that are queued; none if the schema does not exist yet.
+pub async fn states(
+    pool: &PgPool,
+    ids: &[RecordingId],
+) -> Result<HashMap<RecordingId, String>, QueueError> {
+    let exists = sqlx::query_scalar!(
+        r#"-- queue::states
+        SELECT to_regclass('archiver.recordings') IS NOT NULL AS "exists!""#
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(QueueError::database("look for the schema"))?;
+    if !exists {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"-- queue::states
+        SELECT recording_id, state FROM archiver.recordings WHERE recording_id = ANY ($1)"#,
+        &ids,
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(QueueError::database("look at recordings"))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.recording_id.into(), row.state))
+        .collect())
+}
+
+/// Whether the queue holds anything of this project, or of a project nobody knows yet, that is
+/// not settled.
+pub async fn has_unsettled(pool: &PgPool, project_id: &str) -> Result<bool, QueueError> {
+    sqlx::query_scalar!(
+        r#"-- queue::has_unsettled
+        SELECT EXISTS (SELECT FROM archiver.recordings
+                        WHERE state IN ('pending', 'in_progress')
+                          AND (project_id IS NULL OR project_id = $1)) AS "unsettled!""#,
+        project_id,
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(QueueError::database("look for what is not settled"))
 }

@@ -1,0 +1,154 @@
+//! `doctor`: one line for each thing that must be right, with the cure where it is not.
+
+use std::io::{self, Write};
+
+use super::exit::{Exit, explain};
+use super::session::Session;
+use crate::printable::printable;
+use crate::storage::Enforcement;
+
+/// Writes the lines and remembers whether all was well.
+struct Findings<'a, W> {
+    out: &'a mut W,
+    well: bool,
+}
+
+impl<W: Write> Findings<'_, W> {
+    fn good(&mut self, what: &str, detail: &str) -> io::Result<()> {
+        writeln!(self.out, "ok    {what:12}  {}", printable(detail))
+    }
+
+    fn note(&mut self, what: &str, detail: &str) -> io::Result<()> {
+        writeln!(self.out, "note  {what:12}  {}", printable(detail))
+    }
+
+    fn bad(&mut self, what: &str, problem: &str, cure: &str) -> io::Result<()> {
+        self.well = false;
+        writeln!(self.out, "BAD   {what:12}  {}", printable(problem))?;
+        writeln!(self.out, "      {:12}  cure: {cure}", "")
+    }
+}
+
+pub(super) async fn run(session: &Session, out: &mut impl Write) -> anyhow::Result<Exit> {
+    let mut findings = Findings { out, well: true };
+    configuration(session, &mut findings)?;
+    database(session, &mut findings).await?;
+    api(session, &mut findings).await?;
+    storage(session, &mut findings).await?;
+    Ok(if findings.well {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+fn configuration(session: &Session, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
+    let config = &session.config;
+    match config.file() {
+        Some(path) => findings.good("configuration", &path.display().to_string())?,
+        None => findings.good("configuration", "no file; environment and defaults")?,
+    }
+    for (key, origin, value) in config.origins() {
+        let text = format!("{key} = {value}  ({origin})");
+        writeln!(findings.out, "      {:12}  {}", "", printable(&text))?;
+    }
+    for warning in config.warnings() {
+        findings.note("configuration", warning)?;
+    }
+    Ok(())
+}
+
+async fn database(session: &Session, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
+    let what = "database";
+    match session.database().await {
+        Ok(database) => {
+            let version: Result<String, _> = sqlx::query_scalar("SHOW server_version")
+                .fetch_one(database.pool())
+                .await;
+            let place = match database.embedded() {
+                Some(private) => format!("private; look inside with: {}", private.psql_command()),
+                None => "as configured".to_owned(),
+            };
+            let version = version.unwrap_or_else(|_| "?".to_owned());
+            findings.good(
+                what,
+                &format!("Postgres {version}, schema up to date, {place}"),
+            )?;
+            database.close().await;
+        }
+        Err(error) => {
+            let cure =
+                "check database.url, that the server runs and that the role may create schemas";
+            findings.bad(what, &explain(&error.into()), cure)?;
+        }
+    }
+    Ok(())
+}
+
+async fn api(session: &Session, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
+    let what = "api";
+    let client = match session.signalwire() {
+        Ok(client) => client,
+        Err(error) => {
+            let cure = "set what is missing; config.example.toml shows every key";
+            return findings.bad(what, &explain(&error), cure);
+        }
+    };
+    match client.check_credentials().await {
+        Ok(()) => findings.good(what, "the credentials are accepted"),
+        Err(error) => {
+            let (kind, error) = (error.kind(), error.into());
+            findings.bad(what, &explain(&error), kind.cure())
+        }
+    }
+}
+
+async fn storage(session: &Session, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
+    let what = "storage";
+    let store = match session.storage() {
+        Ok(store) => store,
+        Err(error) => {
+            let cure = "set what is missing; config.example.toml shows every key";
+            return findings.bad(what, &explain(&error), cure);
+        }
+    };
+    let place = session
+        .config
+        .storage()
+        .map(|config| config.location.to_string())
+        .unwrap_or_default();
+    let probed = match store.check_access().await {
+        Ok(()) => store.enforcement().await,
+        Err(error) => Err(error),
+    };
+    match probed {
+        Ok(None) => findings.good(what, &format!("{place}: writable; objects are read back")),
+        Ok(Some(Enforcement {
+            put_checksum,
+            part_checksum,
+            create_only,
+        })) => {
+            findings.good(what, &format!("{place}: readable and writable"))?;
+            let refuses = |yes| if yes { "refused" } else { "NOT refused" };
+            findings.note(
+                what,
+                &format!(
+                    "wrong checksums are {} on PUT and {} on parts; overwriting is {} when only creating is asked",
+                    refuses(put_checksum), refuses(part_checksum), refuses(create_only)
+                ),
+            )?;
+            if put_checksum && part_checksum {
+                findings.note(
+                    what,
+                    "so evidence is `parts` unless storage.verify = \"read_back\"",
+                )
+            } else {
+                findings.note(what, "so every object is read back to prove it")
+            }
+        }
+        Err(error) => {
+            let (kind, error) = (error.kind(), error.into());
+            findings.bad(what, &explain(&error), kind.cure())
+        }
+    }
+}

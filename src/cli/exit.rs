@@ -1,0 +1,102 @@
+//! Exit codes, and the words that go with them.
+
+use std::io;
+use std::process::ExitCode;
+
+use super::report::CostsError;
+use crate::config::ConfigError;
+use crate::database::DatabaseError;
+use crate::database::embedded::EmbeddedError;
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// 0: all done.
+    Done,
+    /// 1: something failed for good.
+    Failed,
+    /// 2: wrong usage or configuration; credentials included.
+    Usage,
+    /// 75 (`EX_TEMPFAIL`): not all done yet, it will be tried again.
+    Later,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Later => 75,
+        })
+    }
+}
+
+/// The command was used wrongly, in a way that the argument parser cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct UsageError(pub(super) String);
+
+impl Exit {
+    /// The code for an error that ended a command.
+    pub(super) fn of(error: &anyhow::Error) -> Self {
+        for cause in error.chain() {
+            if cause.is::<ConfigError>() || cause.is::<UsageError>() {
+                return Self::Usage;
+            }
+            if let Some(CostsError::Period(_)) = cause.downcast_ref() {
+                return Self::Usage;
+            }
+            match cause.downcast_ref() {
+                Some(DatabaseError::Url(_) | DatabaseError::Newer(_)) => return Self::Usage,
+                Some(DatabaseError::Unreachable(_) | DatabaseError::MigrationLocked(_)) => {
+                    return Self::Later;
+                }
+                Some(DatabaseError::Embedded(_) | DatabaseError::Migrate(_)) | None => {}
+            }
+            if cause.is::<EmbeddedError>() {
+                return Self::Usage;
+            }
+            if let Some(error) = cause.downcast_ref() {
+                return if is_unreachable(error) {
+                    Self::Later
+                } else {
+                    Self::Failed
+                };
+            }
+        }
+        Self::Failed
+    }
+}
+
+/// Whether a database error means that the database could not be reached, or went away.
+fn is_unreachable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Class 08 connection, 53 resources, 57 operator intervention (shut down, starting up).
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}
+
+/// An error with all its causes, each said once.
+pub(super) fn explain(error: &anyhow::Error) -> String {
+    crate::error::chain(error.as_ref())
+}
+
+/// Whoever read our output has enough (`| head`): no error.
+pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,270 @@
+//! `run`: the service, or with `--once` one drain of the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::PgPool;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use super::bars::Bars;
+use super::exit::Exit;
+use super::session::Session;
+use crate::archive::{Archiver, Report};
+use crate::config::CronSchedule;
+use crate::daemon::{
+    Chime, Chimes, Ending, Health, HttpServer, Shutdown, Worker, notify_ready, notify_stopping,
+};
+use crate::database::{Database, DatabaseError};
+use crate::error::chain;
+use crate::finance::ledger;
+use crate::metrics::Metrics;
+use crate::progress::Board;
+use crate::queue::{self, Outcome};
+use crate::upkeep;
+
+/// A database that is away at start is asked again at most this often.
+const LONGEST_START_WAIT: Duration = Duration::from_secs(30);
+/// A cost that is not final is asked for again at most this often.
+const REPRICE_PAUSE: Duration = Duration::from_hours(12);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// Archive what is due now, then exit (for timers)
+    #[arg(long)]
+    once: bool,
+}
+
+pub(super) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<Exit> {
+    session.demand_everything()?;
+    let shutdown = Shutdown::on_signals(session.config.worker.drain_timeout)?;
+    let impatient = shutdown.impatient.clone();
+    tokio::select! {
+        ended = async {
+            if args.once {
+                once(session, &shutdown).await
+            } else {
+                serve(session, &shutdown).await
+            }
+        } => ended,
+        () = impatient.cancelled() => {
+            tracing::warn!("ended at once; what was running is claimed again when its lease has run out");
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+async fn once(session: &Session, shutdown: &Shutdown) -> anyhow::Result<Exit> {
+    let database = session.database().await?;
+    let result = drain(session, &database, shutdown).await;
+    database.close().await;
+    result
+}
+
+async fn drain(
+    session: &Session,
+    database: &Database,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Exit> {
+    let pool = database.pool();
+    let archiver = prepare(session, pool).await?;
+    let board = Board::default();
+    let (reports, mut heard) = mpsc::unbounded_channel::<Report>();
+    let worker = Worker::new(
+        Arc::clone(&archiver),
+        session.config.worker.concurrency,
+        board.clone(),
+        reports,
+    );
+    let bars = Bars::follow(board, &session.progress, None);
+    let listening = async {
+        let mut failed = false;
+        while let Some(report) = heard.recv().await {
+            bars.one_done();
+            failed |= report.outcome == Outcome::Failed;
+        }
+        failed
+    };
+    let (ending, failed) = tokio::join!(worker.run_once(shutdown), listening);
+    drop(bars);
+    match ending {
+        Ending::Halted { kind, message } => {
+            tracing::error!(
+                error.kind = kind.as_str(),
+                "stopped: {message}. Cure: {}",
+                kind.cure()
+            );
+            Ok(Exit::Usage)
+        }
+        Ending::Database(error) => {
+            tracing::error!("{}", chain(&error));
+            Ok(Exit::Later)
+        }
+        Ending::Done if failed => Ok(Exit::Failed),
+        Ending::Done if queue::has_unsettled(pool, archiver.queue.project_id()).await? => {
+            Ok(Exit::Later)
+        }
+        Ending::Done => Ok(Exit::Done),
+    }
+}
+
+async fn serve(session: &Session, shutdown: &Shutdown) -> anyhow::Result<Exit> {
+    // Taken before anything else, so that a taken port is told at once.
+    let http = match session.config.http.listen {
+        Some(address) => Some(
+            HttpServer::bind(address)
+                .await
+                .with_context(|| format!("listen on http.listen = {address}"))?,
+        ),
+        None => None,
+    };
+    let Some(database) = wait_for_database(session, shutdown).await? else {
+        return Ok(Exit::Done);
+    };
+    let result = service(session, &database, http, shutdown).await;
+    database.close().await;
+    result
+}
+
+async fn service(
+    session: &Session,
+    database: &Database,
+    http: Option<HttpServer>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Exit> {
+    let config = &session.config;
+    let pool = database.pool();
+    let archiver = prepare(session, pool).await?;
+    let metrics = Metrics::new();
+    let (reports, mut heard) = mpsc::unbounded_channel::<Report>();
+    let worker = Worker::new(
+        Arc::clone(&archiver),
+        config.worker.concurrency,
+        Board::default(),
+        reports,
+    );
+    // Everything that runs beside the worker ends with it.
+    let beside = shutdown.hard.child_token();
+    let mut tasks = JoinSet::new();
+    if let Some(http) = http {
+        let health = Health {
+            pulse: worker.pulse(),
+            pool: pool.clone(),
+            metrics: metrics.clone(),
+        };
+        tracing::info!("health and metrics on http://{}", http.local_addr()?);
+        tasks.spawn(http.serve(health, beside.clone()));
+    }
+    let bell = Arc::new(Notify::new());
+    {
+        let (pool, bell, stop) = (pool.clone(), Arc::clone(&bell), beside.clone());
+        tasks.spawn(async move { queue::listen(pool, &bell, stop).await });
+    }
+    let counted = metrics.clone();
+    tasks.spawn(async move {
+        while let Some(report) = heard.recv().await {
+            counted.count(&report);
+        }
+    });
+    let (sweep_bell, reprice_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    // The daemon sweeps at start too.
+    sweep_bell.notify_one();
+    {
+        let (archiver, pool, stop) = (Arc::clone(&archiver), pool.clone(), beside.clone());
+        let (sweep_bell, reprice_bell) = (Arc::clone(&sweep_bell), Arc::clone(&reprice_bell));
+        tasks.spawn(async move {
+            let chores = chores(&archiver, &pool, &sweep_bell, &reprice_bell);
+            stop.run_until_cancelled(chores).await;
+        });
+    }
+    let optional = |schedule: &Option<CronSchedule>, bell: &Arc<Notify>| {
+        schedule.clone().map(|schedule| Chime {
+            schedule,
+            bell: Arc::clone(bell),
+        })
+    };
+    let chimes = [
+        Some(Chime {
+            schedule: config.worker.schedule.clone(),
+            bell: Arc::clone(&bell),
+        }),
+        optional(&config.sweep.schedule, &sweep_bell),
+        optional(&config.finance.schedule, &reprice_bell),
+    ];
+    let chimes = Chimes::start(chimes.into_iter().flatten())
+        .await
+        .context("start the schedules")?;
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        project.id = archiver.queue.project_id(),
+        store = %config.storage()?.location,
+        concurrency = config.worker.concurrency,
+        "ready"
+    );
+    notify_ready();
+    worker.run(&bell, shutdown).await;
+    notify_stopping();
+    chimes.stop().await;
+    beside.cancel();
+    tasks.join_all().await;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// Sets the parts up and tells the database what it should know of this process.
+async fn prepare(session: &Session, pool: &PgPool) -> anyhow::Result<Arc<Archiver>> {
+    let archiver = session.archiver(pool)?;
+    let space = &session.config.signalwire()?.space;
+    archiver.queue.register_project(space).await?;
+    ledger::set_final_after(pool, session.config.finance.final_after)
+        .await
+        .context("write finance.final_after")?;
+    Ok(Arc::new(archiver))
+}
+
+/// The daemon waits for a database that is away; `None` when it was told to stop meanwhile.
+async fn wait_for_database(
+    session: &Session,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<Database>> {
+    let mut wait = Duration::from_secs(1);
+    let mut told = false;
+    loop {
+        match session.database().await {
+            Ok(database) => return Ok(Some(database)),
+            Err(error @ DatabaseError::Unreachable(_)) => {
+                if !told {
+                    tracing::error!("waiting for the database: {}", chain(&error));
+                    told = true;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let pause = tokio::time::sleep(wait);
+        if shutdown.soft.run_until_cancelled(pause).await.is_none() {
+            return Ok(None);
+        }
+        wait = (wait * 2).min(LONGEST_START_WAIT);
+    }
+}
+
+/// The periodic chores, one at a time, whenever their bell rings.
+async fn chores(archiver: &Archiver, pool: &PgPool, sweep: &Notify, reprice: &Notify) {
+    loop {
+        tokio::select! {
+            () = sweep.notified() => {
+                if let Err(error) = upkeep::sweep(pool, &archiver.storage, false).await {
+                    tracing::warn!("sweep: {}", chain(&error));
+                }
+            }
+            () = reprice.notified() => {
+                match upkeep::reprice(pool, &archiver.signalwire, REPRICE_PAUSE).await {
+                    Ok(done) => tracing::info!(done.asked, done.gone, done.left, "asked for costs again"),
+                    Err(error) => tracing::warn!("reprice: {}", chain(&error)),
+                }
+            }
+        }
+    }
+}

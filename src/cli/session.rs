@@ -1,0 +1,112 @@
+//! What commands share: the configuration, and how the parts are put together from it.
+
+use anyhow::Context;
+use indicatif::MultiProgress;
+use sqlx::PgPool;
+
+use crate::archive::{Archiver, Policy};
+use crate::config::Config;
+use crate::database::{self, Database};
+use crate::memory::MemoryBudget;
+use crate::queue::Queue;
+use crate::signalwire::SignalWire;
+use crate::storage::Storage;
+use crate::transfer::{LinkPolicy, MediaClient};
+
+/// Connections beside those of the running attempts: claiming, listening, chores, health.
+const SPARE_CONNECTIONS: u32 = 4;
+
+/// One command's configuration and terminal.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) config: Config,
+    pub(super) progress: MultiProgress,
+    /// Whether stdout may be coloured.
+    pub(super) color: bool,
+}
+
+impl Session {
+    pub(super) const fn new(config: Config, progress: MultiProgress, color: bool) -> Self {
+        Self {
+            config,
+            progress,
+            color,
+        }
+    }
+
+    /// Connects, without touching the schema.
+    pub(super) async fn connect(&self) -> Result<Database, database::DatabaseError> {
+        let workers = u32::try_from(self.config.worker.concurrency).unwrap_or(u32::MAX);
+        Database::open(
+            self.config.database.url.as_ref(),
+            &self.config.data_dir,
+            workers.saturating_add(SPARE_CONNECTIONS),
+        )
+        .await
+    }
+
+    /// Connects and brings the schema up to date.
+    pub(super) async fn database(&self) -> Result<Database, database::DatabaseError> {
+        let database = self.connect().await?;
+        match database::migrate(database.pool()).await {
+            Ok(()) => Ok(database),
+            Err(error) => {
+                database.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Sets up the store.
+    pub(super) fn storage(&self) -> anyhow::Result<Storage> {
+        let budget = MemoryBudget::new(self.config.transfer.memory_limit_bytes);
+        Ok(Storage::open(self.config.storage()?, budget)?)
+    }
+
+    /// Sets up the client of the API.
+    pub(super) fn signalwire(&self) -> anyhow::Result<SignalWire> {
+        SignalWire::new(self.config.signalwire()?).context("set up the API client")
+    }
+
+    /// Sets up all it takes to archive. Reads everything that may be wrong in the configuration
+    /// before anything is started.
+    pub(super) fn archiver(&self, pool: &PgPool) -> anyhow::Result<Archiver> {
+        let config = &self.config;
+        let signalwire = config.signalwire()?;
+        let policy = LinkPolicy {
+            require_https: signalwire.require_https,
+            allow_private: signalwire.allow_private_media,
+        };
+        Ok(Archiver {
+            queue: Queue::new(
+                pool.clone(),
+                signalwire.project_id.clone(),
+                holder(),
+                config.worker.lease,
+            ),
+            signalwire: self.signalwire()?,
+            media: MediaClient::new(&config.transfer, policy).context("set up the media client")?,
+            storage: self.storage()?,
+            policy: Policy {
+                max_attempts: config.worker.max_attempts,
+                not_ready_deadline: config.worker.not_ready_deadline,
+            },
+        })
+    }
+
+    /// Fails now rather than after the database was started, if a section is missing.
+    pub(super) fn demand_everything(&self) -> Result<(), crate::config::ConfigError> {
+        self.config.signalwire()?;
+        self.config.storage()?;
+        Ok(())
+    }
+}
+
+/// This process's name in `leased_by`.
+fn holder() -> String {
+    let host = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "unknown-host".to_owned());
+    format!("{host}:{}", std::process::id())
+}
