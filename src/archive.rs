@@ -9,7 +9,7 @@ use crate::queue::{Claim, Outcome, Queue, StoredObject};
 use crate::recording::{Readiness, Recording};
 use crate::signalwire::SignalWire;
 use crate::signed_url::SignedUrl;
-use crate::storage::{Manifest, ObjectKey, Storage, StorageError, Upload, UploadPlan};
+use crate::storage::{Evidence, Manifest, ObjectKey, Storage, StorageError, Upload, UploadPlan};
 use crate::transfer::{Expected, Media, MediaClient};
 
 mod attempt;
@@ -36,6 +36,25 @@ struct Notes {
     recording: Option<Recording>,
 }
 
+/// An object that holds the recording, and how that was proven.
+#[derive(Debug)]
+struct Stored {
+    fingerprint: Fingerprint,
+    etag: Option<String>,
+    evidence: Evidence,
+}
+
+impl Stored {
+    /// An object that stood there already and was read back.
+    const fn read_back(fingerprint: Fingerprint) -> Self {
+        Self {
+            fingerprint,
+            etag: None,
+            evidence: Evidence::ReadBack,
+        }
+    }
+}
+
 impl Archiver {
     /// Archives one claimed recording and says what is stored now. Safe to run again: the key
     /// depends only on the recording, and an object that already matches is kept.
@@ -56,24 +75,23 @@ impl Archiver {
             self.equal_object(claim, recording, link, &key, progress),
         )
         .await?;
-        let (fingerprint, etag, outcome) = if let Some(fingerprint) = kept {
-            (fingerprint, None, Outcome::AlreadyArchived)
+        let (stored, outcome) = if let Some(stored) = kept {
+            (stored, Outcome::AlreadyArchived)
         } else {
             let media = unless(stop, self.media.open(link, &expected(recording))).await?;
-            let (fingerprint, etag) = self
+            let stored = self
                 .transfer(claim, recording, &key, media, progress, stop)
                 .await?;
-            (fingerprint, etag, Outcome::Archived)
+            (stored, Outcome::Archived)
         };
 
-        let evidence = unless(stop, self.storage.prove(&key, &fingerprint)).await?;
         let archived_at = self.queue.renew(claim).await?;
         let manifest = Manifest::new(
             recording.id,
             self.queue.project_id(),
             &key,
-            &fingerprint,
-            evidence,
+            &stored.fingerprint,
+            stored.evidence,
             archived_at,
             recording.metadata.clone(),
         );
@@ -81,16 +99,16 @@ impl Archiver {
         let object = StoredObject {
             object_key: key.as_str().to_owned(),
             object_url: self.storage.object_url(&key),
-            fingerprint,
-            evidence: evidence.as_str(),
-            etag,
+            fingerprint: stored.fingerprint,
+            evidence: stored.evidence.as_str(),
+            etag: stored.etag,
             archived_at,
         };
         Ok((object, outcome))
     }
 
-    /// Streams the media into the store and publishes it. Whatever goes wrong, the upload is
-    /// aborted; nothing is visible under the key before the last byte was counted.
+    /// Streams the media into the store, publishes it and proves it. Whatever goes wrong, the
+    /// upload is aborted; nothing is visible under the key before the last byte was counted.
     async fn transfer(
         &self,
         claim: &Claim,
@@ -99,7 +117,7 @@ impl Archiver {
         media: Media,
         progress: &Progress,
         stop: &CancellationToken,
-    ) -> Result<(Fingerprint, Option<String>), ArchiveError> {
+    ) -> Result<Stored, ArchiveError> {
         let plan = UploadPlan {
             size_hint: media.size_hint(),
             content_type: recording.media_format.clone(),
@@ -126,17 +144,21 @@ impl Archiver {
             }
         };
         match upload.publish(&self.storage).await {
-            Ok(etag) => Ok((fingerprint, etag)),
+            Ok(etag) => Ok(Stored {
+                fingerprint,
+                etag,
+                evidence: unless(stop, self.storage.prove(key, &fingerprint)).await?,
+            }),
             Err(StorageError::Exists { .. }) => {
-                self.storage.demand_equal(key, &fingerprint).await?;
-                Ok((fingerprint, None))
+                unless(stop, self.storage.demand_equal(key, &fingerprint)).await?;
+                Ok(Stored::read_back(fingerprint))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The fingerprint of an object that already stands under the key and is this recording;
-    /// `None` if nothing stands there. One that differs is an error, never overwritten.
+    /// The object that already stands under the key, if it is this recording; `None` if nothing
+    /// stands there. One that differs is an error, never overwritten.
     async fn equal_object(
         &self,
         claim: &Claim,
@@ -144,7 +166,7 @@ impl Archiver {
         link: &SignedUrl,
         key: &ObjectKey,
         progress: &Progress,
-    ) -> Result<Option<Fingerprint>, ArchiveError> {
+    ) -> Result<Option<Stored>, ArchiveError> {
         let Some(found_bytes) = self.storage.size_of(key).await? else {
             return Ok(None);
         };
@@ -158,13 +180,13 @@ impl Archiver {
         if let Some(stated) = manifest.and_then(|m| m.fingerprint_of(claim.recording_id()))
             && self.storage.read_back(key).await? == Some(stated)
         {
-            return Ok(Some(stated));
+            return Ok(Some(Stored::read_back(stated)));
         }
         // A crash between publishing and the manifest: only the source can tell.
         let media = self.media.open(link, &expected(recording)).await?;
         let fingerprint = pump(media, None, progress).await?;
         self.storage.demand_equal(key, &fingerprint).await?;
-        Ok(Some(fingerprint))
+        Ok(Some(Stored::read_back(fingerprint)))
     }
 }
 

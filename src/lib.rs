@@ -1,4 +1,62 @@
-//! Archives SignalWire video room recordings into S3-compatible storage.
+//! Archives SignalWire video room recordings into S3-compatible storage, proves each one, and
+//! keeps status and cost in Postgres.
+//!
+//! # The promise
+//!
+//! A recording is called archived only after the store has proven that it holds the very bytes
+//! the source sent; work is at-least-once, its result is the same however often it runs; no crash
+//! loses a recording, a byte of an archived file or a cent.
+//!
+//! # The life of a recording
+//!
+//! ```text
+//! enqueue ─▶ claim ─▶ metadata ─▶ fetch ═▶ hash ═▶ upload ─▶ publish ─▶ prove ─▶ manifest ─▶ settle + ledger
+//! ```
+//!
+//! 1. *enqueue*: an ID becomes a row. Anybody may insert one ([`queue`], `migrations/`).
+//! 2. *claim*: a worker takes the row under a lease with a token ([`queue::Queue::claim_due`]).
+//! 3. *metadata*: the API is asked afresh, which also signs a fresh link
+//!    ([`signalwire::SignalWire::recording`]).
+//! 4. *fetch, hash, upload*: one stream, counted and hashed while parts are sent; memory comes
+//!    from one budget for the process ([`transfer`], [`digest`], [`storage::Upload`], [`memory`]).
+//! 5. *publish*: the object appears under its key, unless something stands there.
+//! 6. *prove*: by part checksums where the store was probed to refuse wrong ones, else by reading
+//!    back ([`storage::Evidence`]). An object that fails its proof is removed.
+//! 7. *manifest*: a sidecar lets the archive explain itself ([`storage::Manifest`]).
+//! 8. *settle*: row, attempt and ledger change in one transaction that names the lease token.
+//!
+//! [`archive`] tells this story on one screen; the daemon and `archive --id` both call it.
+//!
+//! A row's states: `pending → in_progress → archived | failed` ([`queue::JobState`]). A retry is
+//! `pending` with a later `next_attempt_at`. What follows from each error is one exhaustive match
+//! ([`error::ErrorKind::disposition`]).
+//!
+//! # The house
+//!
+//! Data flows one way through stations that do not know each other. Who may import whom:
+//!
+//! | floor | modules | may import |
+//! |---|---|---|
+//! | doors | [`cli`], [`daemon`] | everything below |
+//! | stories | [`archive`], [`upkeep`] | stations and ground |
+//! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
+//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`memory`], [`progress`], [`printable`], [`config`] | ground only |
+//!
+//! [`simulator`] stands apart: a SignalWire for tests, the demo and trying out; nothing of the
+//! archiver knows it but the commands that start it. [`config`] is read by constructors only, and
+//! borrows one value from a station: the layout of keys ([`storage::Layout`]).
+//!
+//! # Guarantees, and what they rest on
+//!
+//! - *No recording is lost*: a row leaves `in_progress` by a verdict or by the end of its lease.
+//! - *A late worker changes nothing*: every settling statement names recording and token and must
+//!   touch one row; the lease is confirmed right before an object is published.
+//! - *Nothing is overwritten*: the key depends only on the recording; an equal object is kept, a
+//!   different one is `object_conflict`.
+//! - *Memory is bounded* by `transfer.memory_limit`, not by file size or number of recordings.
+//! - *Money is exact*: from the JSON token to NUMERIC by decimal text ([`money::Usd`]).
+//! - *Links and tokens stay secret*: [`signed_url::SignedUrl`] shows its host only, and metadata is
+//!   stored without the link ([`recording::Metadata::without_link`]).
 
 pub mod archive;
 pub mod cli;

@@ -46,7 +46,6 @@ impl Archiver {
         let result = if claim.attempt() > self.policy.max_attempts {
             // Its workers died without a verdict: not again.
             Err(ArchiveError::Exhausted {
-                attempts: claim.attempt() - 1,
                 last: claim.last_error().unwrap_or(ErrorKind::Internal),
             })
         } else {
@@ -161,9 +160,13 @@ impl Archiver {
                     mismatched_size_bytes: error.mismatched_size_bytes(),
                 };
                 let history = History::from(&claim);
-                let verdict =
-                    self.policy
-                        .verdict(&failure, history, error.retry_after(), rand::random());
+                let verdict = match error {
+                    ArchiveError::Exhausted { .. } => Verdict::Fail,
+                    error => {
+                        self.policy
+                            .verdict(&failure, history, error.retry_after(), rand::random())
+                    }
+                };
                 let (queue, tx) = (&self.queue, &mut *tx);
                 let (outcome, delay) = match verdict {
                     Verdict::RetryLater { delay } => {

@@ -91,7 +91,7 @@ impl Policy {
             Disposition::Retry if history.attempt >= self.max_attempts => write!(
                 failure.message,
                 " (given up after {} attempts)",
-                history.attempt
+                self.max_attempts
             ),
             Disposition::Retry => write!(failure.message, " (the same twice in a row)"),
             Disposition::Defer => write!(

@@ -28,7 +28,7 @@ impl Part {
         let seed = u64::from_be_bytes(id.as_bytes()[..8].try_into().unwrap_or_default());
         let mut recording = SimulatedRecording::new(id, size_bytes);
         // Two months and a few sessions, so that the report has something to add up.
-        let month = 10 + seed % 2;
+        let month = 9 + seed % 2;
         let sessions = ["the product team", "sales", "support"];
         recording.created_at = format!("2026-{month:02}-{:02}T09:30:00Z", 1 + seed % 28);
         recording.started_at = Some(recording.created_at.clone());
