@@ -4,6 +4,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::digest::{Fingerprint, Fingerprinting};
+use crate::error::chain;
 use crate::progress::Progress;
 use crate::queue::{Claim, Outcome, Queue, StoredObject};
 use crate::recording::{Readiness, Recording};
@@ -36,23 +37,11 @@ struct Notes {
     recording: Option<Recording>,
 }
 
-/// An object that holds the recording, and how that was proven.
+/// What stands under the key when the bytes are through.
 #[derive(Debug)]
-struct Stored {
-    fingerprint: Fingerprint,
-    etag: Option<String>,
-    evidence: Evidence,
-}
-
-impl Stored {
-    /// An object that stood there already and was read back.
-    const fn read_back(fingerprint: Fingerprint) -> Self {
-        Self {
-            fingerprint,
-            etag: None,
-            evidence: Evidence::ReadBack,
-        }
-    }
+enum Published {
+    Ours { etag: Option<String> },
+    EqualWasThere,
 }
 
 impl Archiver {
@@ -75,23 +64,29 @@ impl Archiver {
             self.equal_object(claim, recording, link, &key, progress),
         )
         .await?;
-        let (stored, outcome) = if let Some(stored) = kept {
-            (stored, Outcome::AlreadyArchived)
+        let (fingerprint, published) = if let Some(fingerprint) = kept {
+            (fingerprint, Published::EqualWasThere)
         } else {
             let media = unless(stop, self.media.open(link, &expected(recording))).await?;
-            let stored = self
-                .transfer(claim, recording, &key, media, progress, stop)
-                .await?;
-            (stored, Outcome::Archived)
+            self.transfer(claim, recording, &key, media, progress, stop)
+                .await?
         };
-
+        let (outcome, evidence, etag) = match published {
+            // Compared by reading it. Nobody knows how it was written, and it is not ours to
+            // remove.
+            Published::EqualWasThere => (Outcome::AlreadyArchived, Evidence::ReadBack, None),
+            Published::Ours { etag } => {
+                let evidence = unless(stop, self.storage.prove(&key, &fingerprint)).await?;
+                (Outcome::Archived, evidence, etag)
+            }
+        };
         let archived_at = self.queue.renew(claim).await?;
         let manifest = Manifest::new(
             recording.id,
             self.queue.project_id(),
             &key,
-            &stored.fingerprint,
-            stored.evidence,
+            &fingerprint,
+            evidence,
             archived_at,
             recording.metadata.clone(),
         );
@@ -99,16 +94,16 @@ impl Archiver {
         let object = StoredObject {
             object_key: key.as_str().to_owned(),
             object_url: self.storage.object_url(&key),
-            fingerprint: stored.fingerprint,
-            evidence: stored.evidence.as_str(),
-            etag: stored.etag,
+            fingerprint,
+            evidence: evidence.as_str(),
+            etag,
             archived_at,
         };
         Ok((object, outcome))
     }
 
-    /// Streams the media into the store, publishes it and proves it. Whatever goes wrong, the
-    /// upload is aborted; nothing is visible under the key before the last byte was counted.
+    /// Streams the media into the store and publishes it. Whatever goes wrong, the upload is
+    /// aborted; one that cannot be aborted now stays on record for the sweep.
     async fn transfer(
         &self,
         claim: &Claim,
@@ -117,48 +112,66 @@ impl Archiver {
         media: Media,
         progress: &Progress,
         stop: &CancellationToken,
-    ) -> Result<Stored, ArchiveError> {
+    ) -> Result<(Fingerprint, Published), ArchiveError> {
         let plan = UploadPlan {
             size_hint: media.size_hint(),
             content_type: recording.media_format.clone(),
             attempt_token: claim.lease_token(),
         };
         let mut upload = self.storage.begin_upload(key, &plan).await?;
-        let fetched = unless(stop, async {
+        let remembered = upload.upload_id().is_some();
+        let result = self
+            .send(claim, key, media, &mut upload, progress, stop)
+            .await;
+        let ended = match &result {
+            Ok((_, Published::Ours { .. })) => Ok(()),
+            Ok((_, Published::EqualWasThere)) | Err(_) => upload.abort().await,
+        };
+        let forgotten = match ended {
+            Ok(()) if remembered => self.queue.forget_upload(claim).await.map_err(Into::into),
+            ended => ended.map_err(ArchiveError::from),
+        };
+        if let Err(error) = forgotten {
+            tracing::warn!(object.key = %key, "{}", chain(&error));
+        }
+        result
+    }
+
+    /// Sends every byte and publishes; nothing is visible under the key before the last byte was
+    /// counted.
+    async fn send(
+        &self,
+        claim: &Claim,
+        key: &ObjectKey,
+        media: Media,
+        upload: &mut Upload,
+        progress: &Progress,
+        stop: &CancellationToken,
+    ) -> Result<(Fingerprint, Published), ArchiveError> {
+        let fingerprint = unless(stop, async {
             if let Some(upload_id) = upload.upload_id() {
                 self.queue
                     .remember_upload(claim, key.as_str(), upload_id)
                     .await?;
             }
-            let fingerprint = pump(media, Some(&mut upload), progress).await?;
+            let fingerprint = pump(media, Some(upload), progress).await?;
             // A worker whose lease has passed on must not publish.
             self.queue.renew(claim).await?;
             Ok::<_, ArchiveError>(fingerprint)
         })
-        .await;
-        let fingerprint = match fetched {
-            Ok(fingerprint) => fingerprint,
-            Err(error) => {
-                upload.abort().await;
-                return Err(error);
-            }
-        };
+        .await?;
         match upload.publish(&self.storage).await {
-            Ok(etag) => Ok(Stored {
-                fingerprint,
-                etag,
-                evidence: unless(stop, self.storage.prove(key, &fingerprint)).await?,
-            }),
+            Ok(etag) => Ok((fingerprint, Published::Ours { etag })),
             Err(StorageError::Exists { .. }) => {
                 unless(stop, self.storage.demand_equal(key, &fingerprint)).await?;
-                Ok(Stored::read_back(fingerprint))
+                Ok((fingerprint, Published::EqualWasThere))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The object that already stands under the key, if it is this recording; `None` if nothing
-    /// stands there. One that differs is an error, never overwritten.
+    /// The fingerprint of an object that already stands under the key and is this recording;
+    /// `None` if nothing stands there. One that differs is an error, never overwritten.
     async fn equal_object(
         &self,
         claim: &Claim,
@@ -166,7 +179,7 @@ impl Archiver {
         link: &SignedUrl,
         key: &ObjectKey,
         progress: &Progress,
-    ) -> Result<Option<Stored>, ArchiveError> {
+    ) -> Result<Option<Fingerprint>, ArchiveError> {
         let Some(found_bytes) = self.storage.size_of(key).await? else {
             return Ok(None);
         };
@@ -180,13 +193,13 @@ impl Archiver {
         if let Some(stated) = manifest.and_then(|m| m.fingerprint_of(claim.recording_id()))
             && self.storage.read_back(key).await? == Some(stated)
         {
-            return Ok(Some(Stored::read_back(stated)));
+            return Ok(Some(stated));
         }
         // A crash between publishing and the manifest: only the source can tell.
         let media = self.media.open(link, &expected(recording)).await?;
         let fingerprint = pump(media, None, progress).await?;
         self.storage.demand_equal(key, &fingerprint).await?;
-        Ok(Some(Stored::read_back(fingerprint)))
+        Ok(Some(fingerprint))
     }
 }
 

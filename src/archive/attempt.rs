@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::verdict::{History, Verdict};
 use super::{ArchiveError, Archiver, Notes};
-use crate::error::{ErrorKind, chain};
+use crate::error::{Disposition, ErrorKind, chain};
 use crate::finance::ledger::{self, ObservedBy};
 use crate::money::Usd;
 use crate::progress::Progress;
@@ -44,9 +44,14 @@ impl Archiver {
         let started = Instant::now();
         let mut notes = Notes::default();
         let result = if claim.attempt() > self.policy.max_attempts {
-            // Its workers died without a verdict: not again.
+            // Its workers died without a verdict: not again. An older wait, for a throttling
+            // provider for instance, is no reason and would put the row off for ever.
+            let last = claim.last_error();
             Err(ArchiveError::Exhausted {
-                last: claim.last_error().unwrap_or(ErrorKind::Internal),
+                attempts: claim.attempt() - 1,
+                last: last
+                    .filter(|kind| kind.disposition() == Disposition::Retry)
+                    .unwrap_or(ErrorKind::Internal),
             })
         } else {
             self.under_lease(&claim, &mut notes, progress, stop).await
@@ -160,13 +165,9 @@ impl Archiver {
                     mismatched_size_bytes: error.mismatched_size_bytes(),
                 };
                 let history = History::from(&claim);
-                let verdict = match error {
-                    ArchiveError::Exhausted { .. } => Verdict::Fail,
-                    error => {
-                        self.policy
-                            .verdict(&failure, history, error.retry_after(), rand::random())
-                    }
-                };
+                let verdict =
+                    self.policy
+                        .verdict(&failure, history, error.retry_after(), rand::random());
                 let (queue, tx) = (&self.queue, &mut *tx);
                 let (outcome, delay) = match verdict {
                     Verdict::RetryLater { delay } => {

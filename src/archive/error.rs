@@ -25,8 +25,8 @@ pub enum ArchiveError {
     Queue(#[from] QueueError),
     #[error("the process was told to stop")]
     Cancelled,
-    #[error("not tried again: the workers of the last attempts died without a verdict")]
-    Exhausted { last: ErrorKind },
+    #[error("gave up before trying: {attempts} attempts ended without a result")]
+    Exhausted { attempts: u32, last: ErrorKind },
     #[error("the attempt ended in a panic: {0}")]
     Panic(String),
 }
@@ -41,7 +41,7 @@ impl ArchiveError {
             Self::Storage(error) => error.kind(),
             Self::Queue(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::Exhausted { last } => *last,
+            Self::Exhausted { last, .. } => *last,
             Self::Panic(_) => ErrorKind::Internal,
         }
     }

@@ -88,10 +88,12 @@ impl Policy {
         use std::fmt::Write as _;
 
         let added = match failure.kind.disposition() {
-            Disposition::Retry if history.attempt >= self.max_attempts => write!(
+            // One attempt more was never made, and its message says so.
+            Disposition::Retry if history.attempt > self.max_attempts => Ok(()),
+            Disposition::Retry if history.attempt == self.max_attempts => write!(
                 failure.message,
                 " (given up after {} attempts)",
-                self.max_attempts
+                history.attempt
             ),
             Disposition::Retry => write!(failure.message, " (the same twice in a row)"),
             Disposition::Defer => write!(

@@ -330,7 +330,7 @@ impl Queue {
     }
 }
 
-/// Closes the attempt's row and forgets its upload: it is published or aborted by now.
+/// Closes the attempt's row.
 async fn finish_attempt(
     connection: &mut PgConnection,
     claim: &Claim,
@@ -340,9 +340,6 @@ async fn finish_attempt(
 ) -> Result<(), QueueError> {
     sqlx::query!(
         r#"-- queue::finish_attempt
-        WITH forgotten AS (
-            DELETE FROM archiver.uploads WHERE recording_id = $1 AND lease_token = $2
-        )
         UPDATE archiver.attempts
            SET outcome = $3, finished_at = now(), error_kind = $4, error_message = $5,
                bytes_fetched = $6

@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::QueueError;
+use super::{Claim, Queue, QueueError};
 
 /// An upload whose lease has ended.
 #[derive(Debug, Clone)]
@@ -32,11 +32,22 @@ pub async fn stale_uploads(pool: &PgPool) -> Result<Vec<StaleUpload>, QueueError
 
 /// Forgets an upload that has been aborted.
 pub async fn forget_upload(pool: &PgPool, upload: &StaleUpload) -> Result<(), QueueError> {
+    forget(pool, upload.recording_id, upload.lease_token).await
+}
+
+impl Queue {
+    /// Forgets the upload of a claim: it is published or aborted by now.
+    pub async fn forget_upload(&self, claim: &Claim) -> Result<(), QueueError> {
+        forget(&self.pool, claim.recording_id().uuid(), claim.lease_token()).await
+    }
+}
+
+async fn forget(pool: &PgPool, recording_id: Uuid, lease_token: Uuid) -> Result<(), QueueError> {
     sqlx::query!(
         r#"-- queue::forget_upload
         DELETE FROM archiver.uploads WHERE recording_id = $1 AND lease_token = $2"#,
-        upload.recording_id,
-        upload.lease_token,
+        recording_id,
+        lease_token,
     )
     .execute(pool)
     .await

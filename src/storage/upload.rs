@@ -210,47 +210,44 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes the object visible, unless something stands under its key by now.
+    /// Makes the object visible, unless something stands under its key by now. Where that fails,
+    /// the upload is still there: [`Upload::abort`] it.
     ///
     /// Returns the store's `ETag`, if it gave one.
-    pub async fn publish(mut self, storage: &Storage) -> Result<Option<String>, StorageError> {
+    pub async fn publish(&mut self, storage: &Storage) -> Result<Option<String>, StorageError> {
         let own = OwnObject {
             key: self.key.clone(),
             size_bytes: self.written_bytes,
             attempt_token: self.attempt_token,
         };
-        let single = matches!(self.sink, Sink::Single { .. });
-        if !single {
+        if !matches!(self.sink, Sink::Single { .. }) {
             self.finish_parts().await?;
         }
         // Not every store honours create-only writes, and none is asked to for multipart uploads:
         // look right before. The lease keeps other archivers away meanwhile.
         if storage.size_of(&self.key).await?.is_some() {
-            self.abort().await;
             return Err(StorageError::Exists { key: own.key });
         }
-        self.parts.sort_unstable_by_key(|(index, _)| *index);
-        let parts = self.parts.into_iter().map(|(_, part)| part).collect();
-        let result = match self.sink {
+        let result = match &mut self.sink {
             Sink::Single { store, create_only } => {
-                let payload = PutPayload::from_iter(self.buffer);
+                let payload = PutPayload::from_iter(std::mem::take(&mut self.buffer));
                 let options = PutOptions {
-                    mode: if create_only {
+                    mode: if *create_only {
                         PutMode::Create
                     } else {
                         PutMode::Overwrite
                     },
-                    attributes: self.attributes,
+                    attributes: std::mem::take(&mut self.attributes),
                     ..PutOptions::default()
                 };
                 store.put_opts(&self.path, payload, options).await
             }
             Sink::S3 { store, upload_id } => {
-                store
-                    .complete_multipart(&self.path, &upload_id, parts)
-                    .await
+                self.parts.sort_unstable_by_key(|(index, _)| *index);
+                let parts = self.parts.drain(..).map(|(_, part)| part).collect();
+                store.complete_multipart(&self.path, upload_id, parts).await
             }
-            Sink::Local(mut upload) => upload.complete().await,
+            Sink::Local(upload) => upload.complete().await,
         };
         match result {
             Ok(stored) => Ok(stored.e_tag),
@@ -258,18 +255,24 @@ impl Upload {
         }
     }
 
-    /// Gives up: nothing becomes visible, and the store forgets the parts. A failure to abort is
-    /// only logged, because the reason for aborting matters more; the sweep tries again.
-    pub async fn abort(mut self) {
+    /// Gives up: nothing becomes visible, and the store forgets the parts.
+    ///
+    /// # Errors
+    /// When the store may still keep the parts. The reason for giving up matters more than that:
+    /// leave the rest to the sweep.
+    pub async fn abort(mut self) -> Result<(), StorageError> {
         self.in_flight.shutdown().await;
         let result = match &mut self.sink {
             Sink::Single { .. } => Ok(()),
             Sink::S3 { store, upload_id } => store.abort_multipart(&self.path, upload_id).await,
             Sink::Local(upload) => upload.abort().await,
         };
-        if let Err(error) = result {
-            let error = StorageError::of(Operation::new("abort the upload of", &self.key), &error);
-            tracing::warn!(object.key = %self.key, "{error}");
+        match result {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(StorageError::of(
+                Operation::new("abort the upload of", &self.key),
+                &error,
+            )),
         }
     }
 
