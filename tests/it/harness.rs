@@ -1,6 +1,8 @@
 //! What several tests stand on.
 
 pub(crate) mod postgres;
+pub(crate) mod s3;
+pub(crate) mod world;
 
 use std::future::Future;
 use std::time::Duration;

@@ -9,6 +9,7 @@
     reason = "a test run speaks to a person"
 )]
 
+mod archive;
 mod config;
 mod embedded_postgres;
 mod finance;
@@ -17,3 +18,4 @@ mod schema;
 mod seed;
 mod simulator;
 mod status;
+mod storage;

@@ -1,0 +1,405 @@
+//! All that an attempt needs, around one test: a simulated provider, a database and a store.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
+
+use chrono::{DateTime, Utc};
+use recording_archiver::archive::{Archiver, Policy, Report};
+use recording_archiver::config::{
+    ChecksumMode, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation, TransferConfig,
+    VerifyMode,
+};
+use recording_archiver::daemon::{Ending, Shutdown, Worker};
+use recording_archiver::memory::MemoryBudget;
+use recording_archiver::progress::{Board, Progress};
+use recording_archiver::queue::{Claim, Queue};
+use recording_archiver::signalwire::SignalWire;
+use recording_archiver::simulator::{SimulatedRecording, Simulator, SimulatorConfig};
+use recording_archiver::storage::Storage;
+use recording_archiver::transfer::{LinkPolicy, MediaClient};
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::postgres::TestDatabase;
+use super::s3::{ACCESS_KEY_ID, BUCKET, S3Server, SECRET_ACCESS_KEY, on_server_threads};
+use crate::seed::migrated_database;
+
+pub(crate) const MIB: u64 = 1024 * 1024;
+/// The least that S3, and s3s-fs with it, takes for a part that is not the last.
+pub(crate) const PART: u64 = 5 * MIB;
+/// What a prefix may look like.
+pub(crate) const PREFIX: &str = "video/archive";
+
+/// Where the objects go.
+pub(crate) enum Store {
+    Directory(TempDir),
+    S3(S3Server),
+}
+
+pub(crate) struct World {
+    pub(crate) simulator: Simulator,
+    pub(crate) store: Store,
+    pub(crate) pool: PgPool,
+    _database: TestDatabase,
+}
+
+/// What an archiver is made of; a test changes what it is about.
+pub(crate) struct Settings {
+    pub(crate) signalwire: SignalWireConfig,
+    pub(crate) storage: StorageConfig,
+    pub(crate) transfer: TransferConfig,
+    pub(crate) links: LinkPolicy,
+    pub(crate) policy: Policy,
+    pub(crate) lease: Duration,
+    pub(crate) holder: &'static str,
+}
+
+/// A row of `archiver.recordings`, as far as the tests ask.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub(crate) struct Row {
+    pub(crate) state: String,
+    pub(crate) attempts: i32,
+    pub(crate) error_kind: Option<String>,
+    pub(crate) error_message: Option<String>,
+    pub(crate) project_id: Option<String>,
+    pub(crate) object_key: Option<String>,
+    pub(crate) object_url: Option<String>,
+    pub(crate) size_bytes: Option<i64>,
+    pub(crate) sha256: Option<Vec<u8>>,
+    pub(crate) crc64nvme: Option<String>,
+    pub(crate) evidence: Option<String>,
+    pub(crate) etag: Option<String>,
+    pub(crate) archived_at: Option<DateTime<Utc>>,
+    pub(crate) lease_token: Option<Uuid>,
+    pub(crate) due_in_secs: f64,
+}
+
+/// A row of `archiver.attempts`.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct AttemptRow {
+    pub(crate) attempt: i32,
+    pub(crate) outcome: Option<String>,
+    pub(crate) error_kind: Option<String>,
+    pub(crate) error_message: Option<String>,
+    pub(crate) bytes_fetched: i64,
+}
+
+impl World {
+    /// Archives into a directory.
+    pub(crate) async fn local() -> Self {
+        Self::with(Store::Directory(tempfile::tempdir().unwrap())).await
+    }
+
+    /// Archives into a bucket of an S3 server.
+    pub(crate) async fn s3() -> Self {
+        Self::with(Store::S3(S3Server::start().await)).await
+    }
+
+    async fn with(store: Store) -> Self {
+        let database = migrated_database().await;
+        let simulator = Simulator::start(SimulatorConfig::default());
+        Self {
+            simulator: on_server_threads(simulator).await.unwrap(),
+            store,
+            pool: database.pool(),
+            _database: database,
+        }
+    }
+
+    pub(crate) fn s3_server(&self) -> &S3Server {
+        match &self.store {
+            Store::S3(server) => server,
+            Store::Directory(_) => panic!("this world has a directory"),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        let (location, endpoint) = match &self.store {
+            Store::Directory(directory) => {
+                let root = directory.path().to_owned();
+                (StorageLocation::File { root }, None)
+            }
+            Store::S3(server) => {
+                let location = StorageLocation::S3 {
+                    bucket: BUCKET.to_owned(),
+                    prefix: PREFIX.to_owned(),
+                };
+                (location, Some(server.endpoint().parse().unwrap()))
+            }
+        };
+        Settings {
+            signalwire: signalwire_config(&self.simulator),
+            storage: StorageConfig {
+                location,
+                endpoint,
+                region: None,
+                checksum: ChecksumMode::Auto,
+                verify: VerifyMode::Auto,
+                part_size_bytes: PART,
+                storage_class: None,
+                kms_key_id: None,
+                layout: "year={year}/month={month}/day={day}/{recording_id}.{ext}"
+                    .parse()
+                    .unwrap(),
+                credentials: S3Credentials::Static {
+                    access_key_id: ACCESS_KEY_ID.into(),
+                    secret_access_key: SECRET_ACCESS_KEY.into(),
+                    session_token: None,
+                },
+            },
+            transfer: TransferConfig {
+                connections: NonZeroU16::MIN,
+                memory_limit_bytes: 64 * MIB,
+                idle_timeout: Duration::from_secs(10),
+            },
+            links: LinkPolicy {
+                require_https: false,
+                allow_private: true,
+            },
+            policy: Policy {
+                max_attempts: 3,
+                not_ready_deadline: Duration::from_hours(1),
+            },
+            lease: Duration::from_mins(2),
+            holder: "test",
+        }
+    }
+
+    pub(crate) fn archiver(&self) -> Archiver {
+        self.archiver_with(|_| {})
+    }
+
+    pub(crate) fn archiver_with(&self, change: impl FnOnce(&mut Settings)) -> Archiver {
+        let mut settings = self.settings();
+        change(&mut settings);
+        settings.archiver(self.pool.clone())
+    }
+
+    /// Adds a recording at the provider and queues it.
+    pub(crate) async fn add(&self, recording: SimulatedRecording) -> Uuid {
+        let id = recording.id;
+        self.simulator.add(recording);
+        self.enqueue(id).await;
+        id
+    }
+
+    /// As anybody may, by SQL.
+    pub(crate) async fn enqueue(&self, id: Uuid) {
+        sqlx::query(
+            "INSERT INTO archiver.recordings (recording_id) VALUES ($1) ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    /// Claims the one recording that is due, and works on it.
+    pub(crate) async fn attempt(&self, archiver: &Archiver) -> Report {
+        self.attempt_until(archiver, &CancellationToken::new())
+            .await
+    }
+
+    pub(crate) async fn attempt_until(
+        &self,
+        archiver: &Archiver,
+        stop: &CancellationToken,
+    ) -> Report {
+        archiver
+            .attempt(claim(archiver).await, &Progress::default(), stop)
+            .await
+    }
+
+    /// Ends every wait and every lease: what is not settled is due now.
+    pub(crate) async fn make_due(&self) {
+        crate::seed::execute(
+            &self.pool,
+            "UPDATE archiver.recordings SET next_attempt_at = now() WHERE state = 'pending';
+             UPDATE archiver.recordings SET lease_expires_at = now() WHERE state = 'in_progress'",
+        )
+        .await;
+    }
+
+    pub(crate) async fn row(&self, id: Uuid) -> Row {
+        sqlx::query_as(
+            "SELECT *, extract(epoch FROM next_attempt_at - now())::float8 AS due_in_secs
+               FROM archiver.recordings WHERE recording_id = $1",
+        )
+        .bind(id)
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// The attempts of a recording, in order.
+    pub(crate) async fn attempts(&self, id: Uuid) -> Vec<AttemptRow> {
+        sqlx::query_as(
+            "SELECT * FROM archiver.attempts WHERE recording_id = $1 ORDER BY attempt_id",
+        )
+        .bind(id)
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// One value of one row, as text.
+    pub(crate) async fn text(&self, query: &'static str, id: Uuid) -> Option<String> {
+        sqlx::query_scalar(query)
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// A number of rows.
+    pub(crate) async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// Where the store keeps what stands under `key`.
+    pub(crate) fn path_of(&self, key: &str) -> PathBuf {
+        match &self.store {
+            Store::Directory(directory) => directory.path().join(key),
+            Store::S3(server) => server.path_of(key),
+        }
+    }
+
+    /// The key of a recording as `SimulatedRecording::new` makes them, by the default layout.
+    pub(crate) fn key_of(&self, id: Uuid) -> String {
+        let key = format!("year=2022/month=01/day=01/{id}.mp4");
+        match &self.store {
+            Store::Directory(_) => key,
+            Store::S3(_) => format!("{PREFIX}/{key}"),
+        }
+    }
+
+    /// What stands under the key of a recording.
+    pub(crate) fn object(&self, id: Uuid) -> Option<Vec<u8>> {
+        match fs::read(self.path_of(&self.key_of(id))) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Puts something under the key of a recording, as a stranger would.
+    pub(crate) fn put_object(&self, id: Uuid, bytes: &[u8]) {
+        let path = self.path_of(&self.key_of(id));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub(crate) fn manifest(&self, id: Uuid) -> Option<String> {
+        fs::read_to_string(self.path_of(&format!("{}.manifest.json", self.key_of(id)))).ok()
+    }
+
+    /// Demands that the recording is archived, and that the store holds its very bytes.
+    pub(crate) async fn demand_archived(&self, id: Uuid) {
+        let row = self.row(id).await;
+        assert_eq!(row.state, "archived", "{row:?}");
+        let object = self.object(id).expect("the object is there");
+        let expected = self.simulator.media_sha256(id).unwrap();
+        assert_eq!(<[u8; 32]>::from(Sha256::digest(&object)), expected);
+        assert_eq!(row.sha256.as_deref(), Some(&expected[..]));
+        assert_eq!(row.size_bytes, Some(i64::try_from(object.len()).unwrap()));
+        assert!(self.manifest(id).is_some(), "the manifest is there");
+        self.demand_nothing_unfinished().await;
+    }
+
+    /// Demands that nothing stands under the recording's key, whole or in parts.
+    pub(crate) async fn demand_nothing_stored(&self, id: Uuid) {
+        assert_eq!(self.object(id).map(|object| object.len()), None);
+        assert_eq!(self.manifest(id), None);
+        self.demand_nothing_unfinished().await;
+    }
+
+    /// Demands that no part of an upload is left, neither in the store nor on record.
+    pub(crate) async fn demand_nothing_unfinished(&self) {
+        let left = match &self.store {
+            Store::S3(server) => server.unfinished_uploads(),
+            Store::Directory(directory) => files_below(directory.path())
+                .into_iter()
+                .filter(|path| path.to_string_lossy().contains('#'))
+                .map(|path| path.display().to_string())
+                .collect(),
+        };
+        assert_eq!(left, Vec::<String>::new());
+        let remembered = self.number("SELECT count(*) FROM archiver.uploads").await;
+        assert_eq!(remembered, 0, "uploads on record");
+    }
+
+    /// Runs a worker until nothing is due, and gives its reports.
+    pub(crate) async fn run_once(
+        &self,
+        archiver: Archiver,
+        concurrency: usize,
+    ) -> (Ending, Vec<Report>) {
+        let (reports, mut heard) = mpsc::unbounded_channel();
+        let worker = Worker::new(Arc::new(archiver), concurrency, Board::default(), reports);
+        let ending = worker.run_once(&Shutdown::default()).await;
+        let mut all = Vec::new();
+        while let Some(report) = heard.recv().await {
+            all.push(report);
+        }
+        (ending, all)
+    }
+}
+
+impl Settings {
+    pub(crate) fn archiver(self, pool: PgPool) -> Archiver {
+        let budget = MemoryBudget::new(self.transfer.memory_limit_bytes);
+        let project_id = self.signalwire.project_id.clone();
+        Archiver {
+            queue: Queue::new(pool, project_id, self.holder.to_owned(), self.lease),
+            signalwire: SignalWire::new(&self.signalwire).unwrap(),
+            media: MediaClient::new(&self.transfer, self.links).unwrap(),
+            storage: Storage::open(&self.storage, budget).unwrap(),
+            policy: self.policy,
+        }
+    }
+}
+
+/// How an archiver reaches this simulator.
+pub(crate) fn signalwire_config(simulator: &Simulator) -> SignalWireConfig {
+    let base_url = simulator.base_url();
+    SignalWireConfig {
+        api_base: base_url.parse().unwrap(),
+        space: base_url.trim_start_matches("http://").to_owned(),
+        project_id: simulator.project_id().to_owned(),
+        api_token: simulator.api_token().into(),
+        media_ttl: Duration::from_mins(15),
+        requests_per_second: NonZeroU32::new(1000).unwrap(),
+        allow_private_media: true,
+        require_https: false,
+    }
+}
+
+/// Claims the one recording that is due.
+pub(crate) async fn claim(archiver: &Archiver) -> Claim {
+    let mut claims = archiver.queue.claim_due(1).await.unwrap();
+    claims.pop().expect("a recording is due")
+}
+
+/// Every file below a directory.
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}

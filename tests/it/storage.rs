@@ -1,0 +1,456 @@
+//! What the store may do: refuse, lose its answer, lie, hold something else already.
+
+use std::fs;
+
+use recording_archiver::archive::Report;
+use recording_archiver::config::{ChecksumMode, StorageLocation, VerifyMode};
+use recording_archiver::daemon::Ending;
+use recording_archiver::error::ErrorKind;
+use recording_archiver::queue::Outcome;
+use recording_archiver::simulator::SimulatedRecording;
+use recording_archiver::upkeep;
+use uuid::Uuid;
+
+use crate::harness::s3::{Call, StoreFault};
+use crate::harness::world::{MIB, PART, Settings, World, files_below};
+
+/// One PUT, and a multipart upload of three parts.
+const SIZES: [u64; 2] = [MIB, 2 * PART + 5];
+
+async fn add(world: &World, size_bytes: u64) -> Uuid {
+    world
+        .add(SimulatedRecording::new(Uuid::new_v4(), size_bytes))
+        .await
+}
+
+/// Makes the recording due again and demands that it is archived now.
+async fn demand_recovery(world: &World, id: Uuid) -> Report {
+    world.s3_server().clear_faults();
+    world.make_due().await;
+    let report = world.attempt(&world.archiver()).await;
+    assert!(report.failure.is_none(), "{report:?}");
+    world.demand_archived(id).await;
+    report
+}
+
+#[tokio::test]
+async fn a_short_outage_of_the_store_costs_no_attempt() {
+    let world = World::s3().await;
+    for (call, size_bytes) in [
+        (Call::Head, SIZES[0]),
+        (Call::Put, SIZES[0]),
+        (Call::BeginUpload, SIZES[1]),
+        (Call::PutPart, SIZES[1]),
+        (Call::Complete, SIZES[1]),
+    ] {
+        let id = add(&world, size_bytes).await;
+        world
+            .s3_server()
+            .inject(call, StoreFault::Refuse(503, "SlowDown"), 2);
+        let report = world.attempt(&world.archiver()).await;
+        assert_eq!(report.outcome, Outcome::Archived, "{call:?}: {report:?}");
+        world.demand_archived(id).await;
+        assert_eq!(world.row(id).await.attempts, 1);
+    }
+}
+
+/// What a store that is down for one kind of call leads to, and that it is made good afterwards.
+async fn demand_retry_after(call: Call, fault: StoreFault, skip: u32, size_bytes: u64) {
+    let world = World::s3().await;
+    let id = add(&world, size_bytes).await;
+    world
+        .s3_server()
+        .inject_after(skip, call, fault.clone(), 1000);
+    let report = world.attempt(&world.archiver()).await;
+    let about = format!("{call:?} {fault:?}: {report:?}");
+    assert_eq!(report.outcome, Outcome::Retrying, "{about}");
+    let kind = report.failure.map(|failure| failure.kind);
+    assert_eq!(kind, Some(ErrorKind::StorageUnavailable), "{about}");
+    world.demand_nothing_stored(id).await;
+    let row = world.row(id).await;
+    assert_eq!(
+        (row.state.as_str(), row.attempts),
+        ("pending", 1),
+        "{about}"
+    );
+    assert_eq!(row.error_kind.as_deref(), Some("storage_unavailable"));
+    assert!(row.due_in_secs > 0.0, "{about}");
+    let attempts = world.attempts(id).await;
+    assert_eq!(attempts[0].outcome.as_deref(), Some("retrying"));
+    assert_eq!(
+        attempts[0].error_kind.as_deref(),
+        Some("storage_unavailable")
+    );
+    demand_recovery(&world, id).await;
+    assert_eq!(world.row(id).await.error_kind, None);
+}
+
+fn down() -> StoreFault {
+    StoreFault::Refuse(503, "SlowDown")
+}
+
+#[tokio::test]
+async fn an_outage_before_the_bytes_is_made_good() {
+    demand_retry_after(Call::Head, down(), 0, SIZES[0]).await;
+    demand_retry_after(Call::BeginUpload, down(), 0, SIZES[1]).await;
+}
+
+#[tokio::test]
+async fn an_outage_while_the_bytes_move_leaves_nothing_and_is_made_good() {
+    demand_retry_after(Call::PutPart, down(), 0, SIZES[1]).await;
+    // The last part is sent when all bytes are there.
+    demand_retry_after(Call::PutPart, down(), 2, SIZES[1]).await;
+}
+
+#[tokio::test]
+async fn an_outage_while_publishing_leaves_nothing_and_is_made_good() {
+    demand_retry_after(Call::Put, down(), 0, SIZES[0]).await;
+    demand_retry_after(Call::Put, StoreFault::Cut, 0, SIZES[0]).await;
+    demand_retry_after(Call::Complete, down(), 0, SIZES[1]).await;
+    demand_retry_after(Call::Complete, StoreFault::Cut, 0, SIZES[1]).await;
+    // The look right before publishing.
+    demand_retry_after(Call::Head, down(), 1, SIZES[1]).await;
+}
+
+#[tokio::test]
+async fn an_answer_lost_after_the_store_has_acted_is_recognized_as_our_own_object() {
+    let world = World::s3().await;
+    for (call, size_bytes) in [(Call::Put, SIZES[0]), (Call::Complete, SIZES[1])] {
+        let id = add(&world, size_bytes).await;
+        world.s3_server().inject(call, StoreFault::LoseAnswer, 1);
+        let report = world.attempt(&world.archiver()).await;
+        assert_eq!(report.outcome, Outcome::Archived, "{call:?}: {report:?}");
+        assert_eq!(world.simulator.counts(id).media_requests, 1);
+        assert!(world.row(id).await.etag.is_some());
+        world.demand_archived(id).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_cannot_be_aborted_stays_on_record_until_the_sweep() {
+    let world = World::s3().await;
+    let server = world.s3_server();
+    let id = add(&world, SIZES[1]).await;
+    for call in [Call::PutPart, Call::Abort] {
+        server.inject(call, StoreFault::Refuse(503, "SlowDown"), 1000);
+    }
+    let archiver = world.archiver();
+    let report = world.attempt(&archiver).await;
+    assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+    let uploads = "SELECT count(*) FROM archiver.uploads";
+    assert_eq!(world.number(uploads).await, 1);
+    assert!(!server.unfinished_uploads().is_empty());
+
+    let failing = upkeep::sweep(&world.pool, &archiver.storage, false);
+    let swept = failing.await.unwrap();
+    assert_eq!((swept.aborted, swept.left), (0, 1));
+    server.clear_faults();
+    let dry = upkeep::sweep(&world.pool, &archiver.storage, true);
+    let swept = dry.await.unwrap();
+    assert_eq!((swept.aborted, swept.left), (0, 1));
+    let sweeping = upkeep::sweep(&world.pool, &archiver.storage, false);
+    let swept = sweeping.await.unwrap();
+    assert_eq!((swept.aborted, swept.left), (1, 0));
+    world.demand_nothing_stored(id).await;
+    demand_recovery(&world, id).await;
+}
+
+#[tokio::test]
+async fn a_store_that_denies_halts_the_worker_and_burns_nothing() {
+    for (call, size_bytes) in [
+        (Call::Head, SIZES[0]),
+        (Call::Put, SIZES[0]),
+        (Call::BeginUpload, SIZES[1]),
+        (Call::PutPart, SIZES[1]),
+        (Call::Complete, SIZES[1]),
+    ] {
+        let world = World::s3().await;
+        let denied = StoreFault::Refuse(403, "AccessDenied");
+        world.s3_server().inject(call, denied, 1000);
+        let ids = [add(&world, size_bytes).await, add(&world, size_bytes).await];
+        let (ending, reports) = world.run_once(world.archiver(), 1).await;
+        let Ending::Halted { kind, message } = ending else {
+            panic!("{call:?}: {ending:?}");
+        };
+        assert_eq!(kind, ErrorKind::StorageDenied);
+        assert!(message.contains("the store denies it"), "{message}");
+        assert!(!message.contains("AKIA"), "{message}");
+        assert_eq!(reports.len(), 1, "nothing more is claimed");
+        for id in ids {
+            world.demand_nothing_stored(id).await;
+            let row = world.row(id).await;
+            assert_eq!((row.state.as_str(), row.attempts), ("pending", 0));
+            assert!(row.due_in_secs <= 0.0, "{row:?}");
+        }
+        let attempts = world.attempts(reports[0].recording_id.uuid()).await;
+        assert_eq!(attempts[0].outcome.as_deref(), Some("released"));
+        assert_eq!(attempts[0].error_kind.as_deref(), Some("storage_denied"));
+        demand_recovery(&world, ids[0]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_halts_and_says_so() {
+    for size_bytes in SIZES {
+        let world = World::s3().await;
+        let id = add(&world, size_bytes).await;
+        let archiver = world.archiver_with(|settings| {
+            settings.storage.location = StorageLocation::S3 {
+                bucket: "nowhere".to_owned(),
+                prefix: String::new(),
+            };
+        });
+        let report = world.attempt(&archiver).await;
+        assert!(report.halt, "{report:?}");
+        let failure = report.failure.unwrap();
+        assert_eq!(failure.kind, ErrorKind::StorageDenied);
+        assert!(failure.message.contains("no such bucket"), "{failure:?}");
+        assert_eq!(world.row(id).await.attempts, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_byte_damaged_in_the_store_is_found_and_nothing_wrong_stays() {
+    for (call, size_bytes) in [(Call::Put, SIZES[0]), (Call::Complete, SIZES[1])] {
+        let world = World::s3().await;
+        let id = add(&world, size_bytes).await;
+        let fault = StoreFault::FlipByte(size_bytes / 2);
+        world.s3_server().inject(call, fault, 1);
+        let read_back = |settings: &mut Settings| settings.storage.verify = VerifyMode::ReadBack;
+        let report = world.attempt(&world.archiver_with(read_back)).await;
+        assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+        let kind = report.failure.map(|failure| failure.kind);
+        assert_eq!(kind, Some(ErrorKind::ChecksumMismatch));
+        world.demand_nothing_stored(id).await;
+        world.make_due().await;
+        let report = world.attempt(&world.archiver_with(read_back)).await;
+        assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+        world.demand_archived(id).await;
+        assert_eq!(world.row(id).await.evidence.as_deref(), Some("read_back"));
+    }
+}
+
+#[tokio::test]
+async fn a_part_damaged_on_its_way_is_refused_and_sent_again_next_time() {
+    let world = World::s3().await;
+    let id = add(&world, SIZES[1]).await;
+    let server = world.s3_server();
+    server.inject(Call::PutPart, StoreFault::DamageInTransit, 1);
+    let report = world.attempt(&world.archiver()).await;
+    assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+    let kind = report.failure.map(|failure| failure.kind);
+    assert_eq!(kind, Some(ErrorKind::ChecksumMismatch));
+    world.demand_nothing_stored(id).await;
+    demand_recovery(&world, id).await;
+}
+
+#[tokio::test]
+async fn the_evidence_is_parts_with_an_honest_store_and_read_back_with_a_lying_one() {
+    for (honest, expected) in [(true, "parts"), (false, "read_back")] {
+        let world = World::s3().await;
+        world.s3_server().honour_part_checksums(honest);
+        for size_bytes in SIZES {
+            let id = add(&world, size_bytes).await;
+            let report = world.attempt(&world.archiver()).await;
+            assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+            world.demand_archived(id).await;
+            assert_eq!(world.row(id).await.evidence.as_deref(), Some(expected));
+        }
+        demand_no_probes(&world);
+    }
+}
+
+#[tokio::test]
+async fn without_checksums_or_when_told_so_every_object_is_read_back() {
+    let world = World::s3().await;
+    let changes: [fn(&mut Settings); 2] = [
+        |settings| settings.storage.checksum = ChecksumMode::None,
+        |settings| settings.storage.verify = VerifyMode::ReadBack,
+    ];
+    for change in changes {
+        for size_bytes in SIZES {
+            let id = add(&world, size_bytes).await;
+            let reads = world.s3_server().count(Call::Get);
+            let report = world.attempt(&world.archiver_with(change)).await;
+            assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+            world.demand_archived(id).await;
+            assert_eq!(world.row(id).await.evidence.as_deref(), Some("read_back"));
+            assert_eq!(world.s3_server().count(Call::Get), reads + 1);
+        }
+    }
+    demand_no_probes(&world);
+}
+
+fn demand_no_probes(world: &World) {
+    let left: Vec<_> = files_below(world.s3_server().directory())
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains("-probe/"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn the_probe_tells_what_a_store_enforces() {
+    let world = World::s3().await;
+    for (parts, create_only) in [(true, true), (false, true), (true, false)] {
+        world.s3_server().honour_part_checksums(parts);
+        world.s3_server().honour_create_only(create_only);
+        let found = world.archiver().storage.enforcement().await.unwrap();
+        let found = found.unwrap();
+        assert!(found.put_checksum);
+        assert_eq!(found.part_checksum, parts);
+        assert_eq!(found.create_only, create_only);
+    }
+    demand_no_probes(&world);
+}
+
+#[tokio::test]
+async fn another_object_under_the_key_is_a_conflict_and_stays_as_it_is() {
+    for world in [World::local().await, World::s3().await] {
+        for (size_bytes, stranger) in [
+            (1000, vec![7; 1000]),
+            (1000, vec![7; 999]),
+            (PART + 1, vec![]),
+        ] {
+            let id = add(&world, size_bytes).await;
+            world.put_object(id, &stranger);
+            let report = world.attempt(&world.archiver()).await;
+            assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
+            let kind = report.failure.map(|failure| failure.kind);
+            assert_eq!(kind, Some(ErrorKind::ObjectConflict));
+            assert_eq!(world.object(id), Some(stranger));
+            assert_eq!(world.manifest(id), None);
+            let row = world.row(id).await;
+            assert_eq!(row.state, "failed");
+            assert_eq!(row.error_kind.as_deref(), Some("object_conflict"));
+            world.demand_nothing_unfinished().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_appears_while_the_bytes_move_is_never_overwritten() {
+    for equal in [true, false] {
+        for (size_bytes, nth_look) in [(1000, 1), (PART + 9, 1)] {
+            let world = World::s3().await;
+            let server = world.s3_server();
+            let id = add(&world, size_bytes).await;
+            let go = tokio_util::sync::CancellationToken::new();
+            server.inject_after(nth_look, Call::Head, StoreFault::HoldUntil(go.clone()), 1);
+            let archiver = world.archiver();
+            let attempt = world.attempt(&archiver);
+            let stranger = async {
+                crate::harness::eventually("the look before publishing", || async {
+                    (server.count(Call::Head) > nth_look as usize).then_some(())
+                })
+                .await;
+                let bytes = if equal {
+                    media_of(&world, id).await
+                } else {
+                    vec![1; usize::try_from(size_bytes).unwrap()]
+                };
+                world.put_object(id, &bytes);
+                go.cancel();
+                bytes
+            };
+            let (report, bytes) = tokio::join!(attempt, stranger);
+            let expected = if equal {
+                Outcome::AlreadyArchived
+            } else {
+                Outcome::Failed
+            };
+            assert_eq!(report.outcome, expected, "{report:?}");
+            assert!(world.object(id) == Some(bytes));
+            world.demand_nothing_unfinished().await;
+            let evidence = world.row(id).await.evidence;
+            assert_eq!(evidence.as_deref(), equal.then_some("read_back"));
+        }
+    }
+}
+
+/// The true bytes, fetched as the archiver would into another store.
+async fn media_of(world: &World, id: Uuid) -> Vec<u8> {
+    let other = World::local().await;
+    other.enqueue(id).await;
+    let archiver = other.archiver_with(|settings| {
+        settings.signalwire = world.settings().signalwire;
+    });
+    other.attempt(&archiver).await;
+    other.object(id).unwrap()
+}
+
+#[tokio::test]
+async fn an_equal_object_without_a_manifest_is_compared_with_the_source_and_kept() {
+    for world in [World::local().await, World::s3().await] {
+        for size_bytes in SIZES {
+            let id = add(&world, size_bytes).await;
+            world.put_object(id, &media_of(&world, id).await);
+            let before = fs::metadata(world.path_of(&world.key_of(id))).unwrap();
+            let requests = world.simulator.counts(id).media_requests;
+            let report = world.attempt(&world.archiver()).await;
+            assert_eq!(report.outcome, Outcome::AlreadyArchived, "{report:?}");
+            assert_eq!(report.bytes_fetched, size_bytes);
+            assert_eq!(world.simulator.counts(id).media_requests, requests + 1);
+            let after = fs::metadata(world.path_of(&world.key_of(id))).unwrap();
+            assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+            world.demand_archived(id).await;
+            assert_eq!(world.row(id).await.evidence.as_deref(), Some("read_back"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_archived_object_that_went_bad_is_a_conflict_and_is_not_removed() {
+    for world in [World::local().await, World::s3().await] {
+        let id = add(&world, SIZES[1]).await;
+        world.attempt(&world.archiver()).await;
+        let mut bytes = world.object(id).unwrap();
+        bytes[12345] ^= 1;
+        world.put_object(id, &bytes);
+        sqlx::query("UPDATE archiver.recordings SET state = 'pending', finalized_at = NULL")
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        let report = world.attempt(&world.archiver()).await;
+        assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
+        let kind = report.failure.map(|failure| failure.kind);
+        assert_eq!(kind, Some(ErrorKind::ObjectConflict));
+        assert!(world.object(id) == Some(bytes), "it is evidence");
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_beside_the_file_is_cleared() {
+    let world = World::local().await;
+    for size_bytes in SIZES {
+        let id = add(&world, size_bytes).await;
+        let file = world.path_of(&world.key_of(id));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let staged = |suffix: &str| file.with_file_name(format!("{id}.mp4{suffix}"));
+        for stale in ["#1", "#27"] {
+            fs::write(staged(stale), "half").unwrap();
+        }
+        fs::write(staged(".notes"), "mine").unwrap();
+        let report = world.attempt(&world.archiver()).await;
+        assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+        world.demand_archived(id).await;
+        assert_eq!(fs::read_to_string(staged(".notes")).unwrap(), "mine");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_in_which_no_folder_can_be_made_is_no_reason_to_lose_a_recording() {
+    let world = World::local().await;
+    let id = add(&world, SIZES[0]).await;
+    // Permissions do not hold root back; a file where a folder must be does.
+    let blocker = world.path_of("year=2022");
+    fs::write(&blocker, "in the way").unwrap();
+    let report = world.attempt(&world.archiver()).await;
+    assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+    let kind = report.failure.map(|failure| failure.kind);
+    assert_eq!(kind, Some(ErrorKind::StorageUnavailable));
+    fs::remove_file(&blocker).unwrap();
+    world.make_due().await;
+    world.attempt(&world.archiver()).await;
+    world.demand_archived(id).await;
+}
