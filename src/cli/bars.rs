@@ -27,14 +27,15 @@ impl Bars {
                 "{pos}/{len} recordings  {wide_bar:.green}  {elapsed_precise}  ETA {eta}",
             )),
             None => ProgressBar::new_spinner()
-                .with_style(style("{pos} recordings  {spinner}  {elapsed_precise}")),
+                .with_style(style("{pos} attempts  {spinner}  {elapsed_precise}")),
         });
-        let (progress, shown) = (progress.clone(), progress.clone());
+        let (progress, shown, ticked) = (progress.clone(), progress.clone(), all.clone());
         let following = tokio::spawn(async move {
             let mut bars: HashMap<RecordingId, ProgressBar> = HashMap::new();
             let mut ticks = tokio::time::interval(REFRESH);
             loop {
                 ticks.tick().await;
+                ticked.tick();
                 let running = board.running();
                 bars.retain(|id, bar| {
                     let runs = running.iter().any(|(running, _)| running == id);
@@ -54,7 +55,7 @@ impl Bars {
                             "  {msg}  {wide_bar}  {bytes:>10} of {total_bytes:10}  {bytes_per_sec:>12}",
                         ));
                     } else if bar.length().is_none() {
-                        bar.set_style(style("  {msg}  {bytes}"));
+                        bar.set_style(style("  {msg}  asking SignalWire"));
                     }
                     bar.set_position(transfer.received_bytes());
                 }
@@ -67,7 +68,7 @@ impl Bars {
         }
     }
 
-    /// One recording more is done.
+    /// One more is done: of a known total a recording, else an attempt.
     pub(super) fn one_done(&self) {
         self.all.inc(1);
     }
