@@ -56,7 +56,12 @@ pub(super) async fn run(
         progress.clone(),
         color && io::stdout().is_terminal(),
     );
-    writeln!(out, "Simulated SignalWire  {}", simulator.base_url())?;
+    writeln!(
+        out,
+        "Simulated SignalWire  {}\nPrivate Postgres      {}",
+        simulator.base_url(),
+        session.config.data_dir.join("postgres").display()
+    )?;
     let database = session.database().await?;
     let shown = show(&session, &database, &simulator, &shutdown, out).await;
     database.close().await;
@@ -92,11 +97,6 @@ async fn show(
 ) -> anyhow::Result<Exit> {
     let pool = database.pool();
     let store = session.config.storage()?.location.to_string();
-    writeln!(
-        out,
-        "Private Postgres      {}",
-        session.config.data_dir.join("postgres").display()
-    )?;
     writeln!(out, "Archive               {store}\n")?;
 
     let archiver = Arc::new(session.archiver(pool)?);
@@ -210,7 +210,7 @@ async fn archive_all(
             writeln!(
                 out,
                 "          … the next retry is due in {:.0} s",
-                wait.as_secs_f64()
+                wait.as_secs_f64().ceil()
             )
         })?;
         let pause = tokio::time::sleep(wait);
@@ -258,8 +258,7 @@ fn tell(report: &Report, cast: &[Part], out: &mut impl Write) -> io::Result<()> 
 struct Ended {
     recording_id: Uuid,
     state: String,
-    attempts: i64,
-    size_bytes: Option<i64>,
+    tries: i64,
     evidence: Option<String>,
     cost_usd: Option<String>,
     error_kind: Option<String>,
@@ -272,9 +271,9 @@ async fn tell_what_became(
 ) -> anyhow::Result<()> {
     let ids: Vec<Uuid> = cast.iter().map(|part| part.id).collect();
     let rows: Vec<Ended> = sqlx::query_as(
-        "SELECT recording_id, state, size_bytes, evidence, cost_usd::text, error_kind,
+        "SELECT recording_id, state, evidence, cost_usd::text, error_kind,
                 (SELECT count(*) FROM archiver.attempts a
-                  WHERE a.recording_id = r.recording_id) AS attempts
+                  WHERE a.recording_id = r.recording_id) AS tries
            FROM archiver.recordings r WHERE recording_id = ANY ($1)",
     )
     .bind(&ids)
@@ -284,35 +283,22 @@ async fn tell_what_became(
         .iter()
         .filter_map(|part| {
             let row = rows.iter().find(|row| row.recording_id == part.id)?;
+            let why = row.evidence.as_ref().or(row.error_kind.as_ref());
             Some(vec![
-                part.id.to_string().chars().take(8).collect(),
                 part.story.to_owned(),
-                row.state.clone(),
-                row.attempts.to_string(),
-                row.size_bytes
-                    .map(|size| human::size(size.into()))
-                    .unwrap_or_default(),
-                row.evidence.clone().unwrap_or_default(),
+                row.tries.to_string(),
                 row.cost_usd.clone().unwrap_or_default(),
-                row.error_kind.clone().unwrap_or_default(),
+                match why {
+                    Some(why) => format!("{}, {why}", row.state),
+                    None => row.state.clone(),
+                },
             ])
         })
         .collect();
-    let header = [
-        "recording",
-        "what it is",
-        "state",
-        "attempts",
-        "size",
-        "evidence",
-        "cost USD",
-        "error",
-    ];
-    let table = human::table(&header, &[3, 4, 6], lines);
-    writeln!(
-        out,
-        "\nWhat became of each (recording-archiver status --id …)\n"
-    )?;
+    // Fits into 80 columns.
+    let header = ["recording", "tries", "cost USD", "what became of it"];
+    let table = human::table(&header, &[1, 2], lines);
+    writeln!(out, "\nIn the end\n")?;
     writeln!(out, "{}", table.trim_end())?;
     Ok(())
 }
@@ -334,7 +320,8 @@ fn where_to_look(
     )?;
     writeln!(
         out,
-        "  later     recording-archiver status   recording-archiver report costs --by recording"
+        "  later     recording-archiver status\n            \
+         recording-archiver report costs --by recording"
     )?;
     Ok(())
 }
