@@ -15,17 +15,22 @@ struct Findings<'a, W> {
 
 impl<W: Write> Findings<'_, W> {
     fn good(&mut self, what: &str, detail: &str) -> io::Result<()> {
-        writeln!(self.out, "ok    {what:12}  {}", printable(detail))
+        writeln!(self.out, "ok    {what:13}  {}", printable(detail))
     }
 
     fn note(&mut self, what: &str, detail: &str) -> io::Result<()> {
-        writeln!(self.out, "note  {what:12}  {}", printable(detail))
+        writeln!(self.out, "note  {what:13}  {}", printable(detail))
     }
 
     fn bad(&mut self, what: &str, problem: &str, cure: &str) -> io::Result<()> {
         self.well = false;
-        writeln!(self.out, "BAD   {what:12}  {}", printable(problem))?;
-        writeln!(self.out, "      {:12}  cure: {cure}", "")
+        let mut named = what;
+        for line in problem.lines() {
+            let mark = if named.is_empty() { "" } else { "BAD" };
+            writeln!(self.out, "{mark:4}  {named:13}  {}", printable(line))?;
+            named = "";
+        }
+        writeln!(self.out, "      {:13}  cure: {cure}", "")
     }
 }
 
@@ -50,7 +55,7 @@ fn configuration(session: &Session, findings: &mut Findings<'_, impl Write>) -> 
     }
     for (key, origin, value) in config.origins() {
         let text = format!("{key} = {value}  ({origin})");
-        writeln!(findings.out, "      {:12}  {}", "", printable(&text))?;
+        writeln!(findings.out, "      {:13}  {}", "", printable(&text))?;
     }
     for warning in config.warnings() {
         findings.note("configuration", warning)?;
