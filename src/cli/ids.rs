@@ -30,11 +30,14 @@ impl IdArgs {
     pub(super) fn read(&self) -> anyhow::Result<Vec<RecordingId>> {
         let mut ids = self.id.clone();
         if let Some(path) = &self.ids_file {
-            let text = read_text(path).with_context(|| format!("read {}", path.display()))?;
+            let place = if path == Path::new("-") {
+                "stdin".to_owned()
+            } else {
+                path.display().to_string()
+            };
+            let text = read_text(path).with_context(|| format!("read {place}"))?;
             ids.extend(
-                parse(&text).map_err(|problems| {
-                    UsageError(format!("{} holds {problems}", path.display()))
-                })?,
+                parse(&text).map_err(|problems| UsageError(format!("{place} holds {problems}")))?,
             );
         }
         let mut seen = HashSet::with_capacity(ids.len());
@@ -73,7 +76,10 @@ fn parse(text: &str) -> Result<Vec<RecordingId>, String> {
     if bad.is_empty() {
         return Ok(ids);
     }
-    let mut problems = vec![format!("{} lines that are no recording IDs:", bad.len())];
+    let mut problems = vec![match bad.len() {
+        1 => "a line that is no recording ID:".to_owned(),
+        lines => format!("{lines} lines that are no recording IDs:"),
+    }];
     problems.extend(bad.iter().take(NAMED_LINES).map(|(number, entry)| {
         let shown: String = entry.chars().take(60).collect();
         format!("line {number}: {}", printable(&shown))
