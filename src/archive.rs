@@ -15,6 +15,7 @@ use crate::transfer::{Expected, Media, MediaClient};
 
 mod attempt;
 mod error;
+mod settle;
 mod verdict;
 
 pub use attempt::Report;

@@ -1,4 +1,4 @@
-//! One attempt around the story: keeps the lease while it runs, and settles how it ended.
+//! One attempt around the story: keeps the lease while it runs, has it settled, reports it.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -6,14 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::verdict::{History, Verdict};
 use super::{ArchiveError, Archiver, Notes};
 use crate::error::{Disposition, ErrorKind, chain};
-use crate::finance::ledger::{self, ObservedBy};
 use crate::money::Usd;
 use crate::progress::Progress;
 use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
-use crate::recording::{Recording, RecordingId, RecordingStatus};
+use crate::recording::RecordingId;
 
 /// How one attempt ended, as everybody hears of it: logs, JSON lines, counters, progress.
 #[derive(Debug)]
@@ -68,7 +66,7 @@ impl Archiver {
                 message: chain(&error),
                 mismatched_size_bytes: None,
             }),
-            ..Report::new(recording_id, attempt, Outcome::Released)
+            ..Report::new(recording_id, attempt)
         });
         report.cost = notes.recording.and_then(|recording| recording.cost);
         report.bytes_fetched = bytes_fetched;
@@ -123,115 +121,15 @@ impl Archiver {
             }
         }
     }
-
-    /// Writes down how the attempt ended: row, attempt and ledger in one transaction.
-    async fn settle(
-        &self,
-        claim: Claim,
-        result: Result<(StoredObject, Outcome), ArchiveError>,
-        recording: Option<&Recording>,
-        bytes_fetched: u64,
-    ) -> Result<Report, QueueError> {
-        let report = |outcome| Report::new(claim.recording_id(), claim.attempt(), outcome);
-        let mut tx = self.queue.begin().await?;
-        let lost = matches!(&result, Err(error) if error.kind() == ErrorKind::LeaseLost);
-        if let Some(recording) = recording.filter(|_| !lost) {
-            self.queue.describe(&mut tx, &claim, recording).await?;
-            if let Some(cost) = recording.cost {
-                let status = recording.status.as_ref().map(RecordingStatus::as_str);
-                ledger::observe(&mut tx, recording.id, cost, status, ObservedBy::Archive)
-                    .await
-                    .map_err(|source| QueueError::Database {
-                        operation: "write the ledger",
-                        source,
-                    })?;
-            }
-        }
-        let report = match result {
-            Ok((object, outcome)) => {
-                let report = report(outcome);
-                self.queue
-                    .complete(&mut tx, claim, &object, outcome, bytes_fetched)
-                    .await?;
-                Report {
-                    object: Some(object),
-                    ..report
-                }
-            }
-            Err(error) => {
-                let mut failure = Failure {
-                    kind: error.kind(),
-                    message: chain(&error),
-                    mismatched_size_bytes: error.mismatched_size_bytes(),
-                };
-                let history = History::from(&claim);
-                let verdict =
-                    self.policy
-                        .verdict(&failure, history, error.retry_after(), rand::random());
-                let (queue, tx) = (&self.queue, &mut *tx);
-                let (outcome, delay) = match verdict {
-                    Verdict::RetryLater { delay } => {
-                        let report = report(Outcome::Retrying);
-                        queue
-                            .retry_later(tx, claim, &failure, delay, bytes_fetched)
-                            .await?;
-                        (report, Some(delay))
-                    }
-                    Verdict::Defer { delay } => {
-                        let report = report(Outcome::Deferred);
-                        queue
-                            .defer(tx, claim, &failure, delay, bytes_fetched)
-                            .await?;
-                        (report, Some(delay))
-                    }
-                    Verdict::HandOn => {
-                        let (failed, handed_on) =
-                            (report(Outcome::Failed), report(Outcome::Deferred));
-                        let deadline = self.policy.not_ready_deadline;
-                        match queue.hand_on(tx, claim, &failure, deadline).await? {
-                            None => (handed_on, Some(Duration::ZERO)),
-                            Some(claim) => {
-                                queue.fail(tx, claim, &failure, bytes_fetched).await?;
-                                (failed, None)
-                            }
-                        }
-                    }
-                    Verdict::Fail => {
-                        self.policy.last_word(&mut failure, history);
-                        let report = report(Outcome::Failed);
-                        queue.fail(tx, claim, &failure, bytes_fetched).await?;
-                        (report, None)
-                    }
-                    Verdict::Release { halt } => {
-                        let report = Report {
-                            halt,
-                            ..report(Outcome::Released)
-                        };
-                        queue.release(tx, claim, &failure, bytes_fetched).await?;
-                        (report, None)
-                    }
-                };
-                Report {
-                    failure: Some(failure),
-                    delay,
-                    ..outcome
-                }
-            }
-        };
-        tx.commit().await.map_err(|source| QueueError::Database {
-            operation: "settle",
-            source,
-        })?;
-        Ok(report)
-    }
 }
 
 impl Report {
-    const fn new(recording_id: RecordingId, attempt: u32, outcome: Outcome) -> Self {
+    /// A report of nothing so far: released, as if it had not been tried.
+    pub(super) const fn new(recording_id: RecordingId, attempt: u32) -> Self {
         Self {
             recording_id,
             attempt,
-            outcome,
+            outcome: Outcome::Released,
             object: None,
             cost: None,
             failure: None,

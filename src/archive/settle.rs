@@ -1,0 +1,137 @@
+//! From the story's end to the row: attempt, row and ledger change in one transaction.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::verdict::{History, Verdict};
+use super::{ArchiveError, Archiver, Report};
+use crate::error::{ErrorKind, chain};
+use crate::finance::ledger::{self, ObservedBy};
+use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
+use crate::recording::{Recording, RecordingStatus};
+
+impl Archiver {
+    /// Settles a claim by how its story ended, and writes down what the provider said meanwhile.
+    ///
+    /// # Errors
+    /// When nothing was written: the lease runs out then, and the recording is claimed again.
+    pub(super) async fn settle(
+        &self,
+        claim: Claim,
+        result: Result<(StoredObject, Outcome), ArchiveError>,
+        recording: Option<&Recording>,
+        bytes_fetched: u64,
+    ) -> Result<Report, QueueError> {
+        let mut report = Report::new(claim.recording_id(), claim.attempt());
+        report.bytes_fetched = bytes_fetched;
+        let mut tx = self.queue.begin().await?;
+        let lost = matches!(&result, Err(error) if error.kind() == ErrorKind::LeaseLost);
+        if let Some(recording) = recording.filter(|_| !lost) {
+            self.write_what_was_seen(&mut tx, &claim, recording).await?;
+        }
+        match result {
+            Ok((object, outcome)) => {
+                self.queue
+                    .complete(&mut tx, claim, &object, outcome, bytes_fetched)
+                    .await?;
+                report.outcome = outcome;
+                report.object = Some(object);
+            }
+            Err(error) => {
+                self.settle_failure(&mut tx, claim, &error, &mut report)
+                    .await?;
+            }
+        }
+        tx.commit().await.map_err(|source| QueueError::Database {
+            operation: "settle",
+            source,
+        })?;
+        Ok(report)
+    }
+
+    async fn write_what_was_seen(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+        recording: &Recording,
+    ) -> Result<(), QueueError> {
+        self.queue.describe(connection, claim, recording).await?;
+        let Some(cost) = recording.cost else {
+            return Ok(());
+        };
+        let status = recording.status.as_ref().map(RecordingStatus::as_str);
+        ledger::observe(connection, recording.id, cost, status, ObservedBy::Archive)
+            .await
+            .map_err(|source| QueueError::Database {
+                operation: "write the ledger",
+                source,
+            })
+    }
+
+    async fn settle_failure(
+        &self,
+        connection: &mut PgConnection,
+        claim: Claim,
+        error: &ArchiveError,
+        report: &mut Report,
+    ) -> Result<(), QueueError> {
+        let mut failure = Failure {
+            kind: error.kind(),
+            message: chain(error),
+            mismatched_size_bytes: error.mismatched_size_bytes(),
+        };
+        let history = History::from(&claim);
+        let verdict = self
+            .policy
+            .verdict(&failure, history, error.retry_after(), rand::random());
+        if verdict == Verdict::Fail {
+            self.policy.last_word(&mut failure, history);
+        }
+        let (queue, bytes_fetched) = (&self.queue, report.bytes_fetched);
+        (report.outcome, report.delay) = match verdict {
+            Verdict::RetryLater { delay } => {
+                queue
+                    .retry_later(connection, claim, &failure, delay, bytes_fetched)
+                    .await?;
+                (Outcome::Retrying, Some(delay))
+            }
+            Verdict::Defer { delay } => {
+                queue
+                    .defer(connection, claim, &failure, delay, bytes_fetched)
+                    .await?;
+                (Outcome::Deferred, Some(delay))
+            }
+            Verdict::HandOn => {
+                let seen_within = self.policy.not_ready_deadline;
+                let left = queue
+                    .hand_on(connection, claim, &failure, seen_within)
+                    .await?;
+                match left {
+                    None => (Outcome::Deferred, Some(Duration::ZERO)),
+                    Some(claim) => {
+                        queue
+                            .fail(connection, claim, &failure, bytes_fetched)
+                            .await?;
+                        (Outcome::Failed, None)
+                    }
+                }
+            }
+            Verdict::Fail => {
+                queue
+                    .fail(connection, claim, &failure, bytes_fetched)
+                    .await?;
+                (Outcome::Failed, None)
+            }
+            Verdict::Release { halt } => {
+                queue
+                    .release(connection, claim, &failure, bytes_fetched)
+                    .await?;
+                report.halt = halt;
+                (Outcome::Released, None)
+            }
+        };
+        report.failure = Some(failure);
+        Ok(())
+    }
+}
