@@ -158,24 +158,26 @@ impl MediaClient {
                 content_type: String::from_utf8_lossy(content_type.as_bytes()).into_owned(),
             });
         }
-        match (expected.size_bytes, announced) {
-            (Some(0), Some(0)) => {}
+        let mismatch = match (expected.size_bytes, announced) {
+            (Some(0), Some(0)) => None,
             (_, Some(0)) => return Err(TransferError::Empty),
             (Some(declared), Some(actual)) if declared != actual => {
-                return Err(TransferError::SizeMismatch { declared, actual });
+                Some(TransferError::SizeMismatch { declared, actual })
             }
-            _ => {}
-        }
+            _ => None,
+        };
         let mut media = Media {
             response,
             head: Bytes::new(),
-            declared: expected.size_bytes,
+            declared: expected.size_bytes.filter(|_| mismatch.is_none()),
             announced,
             received: 0,
             idle_timeout: self.idle_timeout,
         };
+        // The first bytes before the size: an error page has another size, too, and always the
+        // same one, which would be taken for the file's.
         media.read_head(expected.format.as_deref()).await?;
-        Ok(media)
+        mismatch.map_or(Ok(media), Err)
     }
 
     async fn get(
