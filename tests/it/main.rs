@@ -12,6 +12,7 @@
 mod archive;
 mod config;
 mod embedded_postgres;
+mod faults;
 mod finance;
 mod harness;
 mod schema;
