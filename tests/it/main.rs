@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod claims;
 mod config;
 mod embedded_postgres;
 mod faults;
