@@ -16,6 +16,8 @@ mod embedded_postgres;
 mod faults;
 mod finance;
 mod harness;
+mod ledger;
+mod patience;
 mod schema;
 mod seed;
 mod simulator;
