@@ -31,7 +31,8 @@ pub enum Verbosity {
 /// Starts logging. Lines and the bars of `progress` do not tear each other.
 pub fn init(format: LogFormat, verbosity: Verbosity, color: bool, progress: &MultiProgress) {
     let default = match verbosity {
-        Verbosity::Service => "info,sqlx=warn",
+        // The scheduler tells of its own birth at this level.
+        Verbosity::Service => "info,sqlx=warn,tokio_cron_scheduler=warn",
         Verbosity::Command => "warn,recording_archiver::archive=off",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
