@@ -42,7 +42,7 @@ pub struct Database {
 pub enum DatabaseError {
     #[error("database.url is no Postgres URL (postgres://user@host/name)")]
     Url(#[source] sqlx::Error),
-    #[error("connect to the database")]
+    #[error("connect to the database (check that it runs, and database.url)")]
     Unreachable(#[source] sqlx::Error),
     #[error("start the private Postgres")]
     Embedded(#[from] EmbeddedError),
