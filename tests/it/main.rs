@@ -18,6 +18,7 @@ mod finance;
 mod harness;
 mod ledger;
 mod patience;
+mod readme;
 mod schema;
 mod seed;
 mod simulator;
