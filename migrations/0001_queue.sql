@@ -16,7 +16,15 @@ COMMENT ON COLUMN archiver.projects.project_id IS 'The Project ID used as user n
 COMMENT ON COLUMN archiver.projects.space IS 'The SignalWire space the project lives in.';
 COMMENT ON COLUMN archiver.projects.first_seen_at IS 'When an archiver of this project first registered.';
 COMMENT ON COLUMN archiver.projects.last_seen_at IS
-    'When one last registered; a project not seen for long is no longer waited for.';
+    'When one last registered, which each does hourly; a project not seen for 30 days is no longer waited for.';
+
+CREATE FUNCTION archiver.others_to_ask(asked text[]) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM archiver.projects
+                    WHERE project_id <> ALL (asked)
+                      AND last_seen_at > now() - interval '30 days')
+$$;
+COMMENT ON FUNCTION archiver.others_to_ask(text[]) IS
+    'Whether a project that was seen within 30 days has not been asked for a recording yet.';
 
 CREATE TABLE archiver.recordings (
     recording_id        uuid PRIMARY KEY,
@@ -34,6 +42,7 @@ CREATE TABLE archiver.recordings (
     cost_usd            numeric,
     cost_observed_at    timestamptz,
     cost_changed_at     timestamptz,
+    cost_asked_at       timestamptz,
     metadata            jsonb,
     object_url          text,
     object_key          text,
@@ -102,6 +111,7 @@ COMMENT ON COLUMN archiver.recordings.cost_usd IS
     'Provider: cost in US dollars, exactly as spelled in its JSON; NULL while unknown, never 0 for unknown.';
 COMMENT ON COLUMN archiver.recordings.cost_observed_at IS 'When the provider last stated this cost.';
 COMMENT ON COLUMN archiver.recordings.cost_changed_at IS 'When the cost was first seen at its present value.';
+COMMENT ON COLUMN archiver.recordings.cost_asked_at IS 'When the provider was last asked, whatever it said of the cost.';
 COMMENT ON COLUMN archiver.recordings.metadata IS
     'Provider: the whole object as last sent, without the signed link. NULL if it is not valid jsonb.';
 COMMENT ON COLUMN archiver.recordings.object_url IS 'Where the archived object is: s3://bucket/key or file:///path.';
@@ -136,7 +146,7 @@ COMMENT ON CONSTRAINT lease_exactly_while_in_progress ON archiver.recordings IS
 COMMENT ON CONSTRAINT archived_is_proven ON archiver.recordings IS
     'Nothing is called archived without place, size, digests and evidence.';
 
--- A claim reads the first due rows from these and nothing else; finished rows are in neither.
+-- A claim walks these in order, and skips what belongs to other projects; finished rows are in neither.
 CREATE INDEX recordings_due ON archiver.recordings (next_attempt_at) WHERE state = 'pending';
 CREATE INDEX recordings_leased ON archiver.recordings (lease_expires_at) WHERE state = 'in_progress';
 CREATE INDEX recordings_failed ON archiver.recordings (error_kind) WHERE state = 'failed';
@@ -181,6 +191,7 @@ CREATE TABLE archiver.uploads (
     recording_id uuid NOT NULL REFERENCES archiver.recordings ON DELETE CASCADE,
     lease_token  uuid NOT NULL,
     object_key   text NOT NULL,
+    object_url   text NOT NULL,
     upload_id    text NOT NULL,
     started_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (recording_id, lease_token)
@@ -190,6 +201,7 @@ COMMENT ON TABLE archiver.uploads IS
 COMMENT ON COLUMN archiver.uploads.recording_id IS 'The recording being uploaded.';
 COMMENT ON COLUMN archiver.uploads.lease_token IS 'The lease under which the upload was begun.';
 COMMENT ON COLUMN archiver.uploads.object_key IS 'The key being written.';
+COMMENT ON COLUMN archiver.uploads.object_url IS 'The same with its store, because several may share one database.';
 COMMENT ON COLUMN archiver.uploads.upload_id IS 'The store''s ID of the multipart upload.';
 COMMENT ON COLUMN archiver.uploads.started_at IS 'When it was begun.';
 

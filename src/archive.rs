@@ -14,11 +14,13 @@ use crate::storage::{Evidence, Manifest, ObjectKey, Storage, StorageError, Uploa
 use crate::transfer::{Expected, Media, MediaClient};
 
 mod attempt;
+mod breaker;
 mod error;
 mod settle;
 mod verdict;
 
 pub use attempt::Report;
+pub use breaker::Breaker;
 pub use error::ArchiveError;
 pub use verdict::Policy;
 
@@ -30,6 +32,7 @@ pub struct Archiver {
     pub media: MediaClient,
     pub storage: Storage,
     pub policy: Policy,
+    pub breaker: Breaker,
 }
 
 /// What the story learned on its way, whether it ends well or not.
@@ -81,7 +84,7 @@ impl Archiver {
                 (Outcome::Archived, evidence, etag)
             }
         };
-        let archived_at = self.queue.renew(claim).await?;
+        let archived_at = unless(stop, self.confirm_lease(claim)).await?;
         let manifest = Manifest::new(
             recording.id,
             self.queue.project_id(),
@@ -91,7 +94,7 @@ impl Archiver {
             archived_at,
             recording.metadata.clone(),
         );
-        self.storage.put_manifest(&key, &manifest).await?;
+        unless(stop, self.storage.put_manifest(&key, &manifest)).await?;
         let object = StoredObject {
             object_key: key.as_str().to_owned(),
             object_url: self.storage.object_url(&key),
@@ -151,23 +154,26 @@ impl Archiver {
     ) -> Result<(Fingerprint, Published), ArchiveError> {
         let fingerprint = unless(stop, async {
             if let Some(upload_id) = upload.upload_id() {
+                let object_url = self.storage.object_url(key);
                 self.queue
-                    .remember_upload(claim, key.as_str(), upload_id)
+                    .remember_upload(claim, key.as_str(), &object_url, upload_id)
                     .await?;
             }
             let fingerprint = pump(media, Some(upload), progress).await?;
-            // A worker whose lease has passed on must not publish.
-            self.queue.renew(claim).await?;
+            upload.finish_parts().await?;
+            // A worker whose lease has passed on must not publish. From here on only short
+            // requests are left, and a lease that is lost meanwhile cuts them off.
+            self.confirm_lease(claim).await?;
             Ok::<_, ArchiveError>(fingerprint)
         })
         .await?;
-        match upload.publish(&self.storage).await {
+        match unless(stop, upload.publish(&self.storage)).await {
             Ok(etag) => Ok((fingerprint, Published::Ours { etag })),
-            Err(StorageError::Exists { .. }) => {
+            Err(ArchiveError::Storage(StorageError::Exists { .. })) => {
                 unless(stop, self.storage.demand_equal(key, &fingerprint)).await?;
                 Ok((fingerprint, Published::EqualWasThere))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 

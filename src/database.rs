@@ -27,6 +27,8 @@ const SESSION: &str = "SET statement_timeout = '30s'; \
 /// Others may be migrating: they get this long.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);
 const MIGRATION_POLL: Duration = Duration::from_millis(200);
+/// Where sqlx notes what was applied.
+const MIGRATIONS_TABLE: &str = "public._sqlx_migrations";
 /// Key of the advisory lock that migrations hold (the bytes of "recarch1").
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"recarch1");
 
@@ -106,6 +108,9 @@ impl Database {
 
 /// Brings the schema up to date. Processes that start at once wait for each other.
 pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
+    if is_current(pool).await {
+        return Ok(());
+    }
     let options = pool.connect_options();
     // A connection of its own: the lock must go with it, whatever happens, and building an index
     // takes longer than the pool's statements may.
@@ -115,6 +120,22 @@ pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
     let result = migrate_locked(&mut connection).await;
     drop(connection.close().await);
     result
+}
+
+/// Whether exactly this version's migrations are applied: the usual case, which needs no lock and
+/// no right to create anything.
+async fn is_current(pool: &PgPool) -> bool {
+    let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(
+        "SELECT version, checksum FROM public._sqlx_migrations WHERE success ORDER BY version",
+    )
+    .fetch_all(pool)
+    .await;
+    applied.is_ok_and(|applied| {
+        let known = MIGRATOR
+            .iter()
+            .map(|migration| (migration.version, migration.checksum.to_vec()));
+        known.eq(applied)
+    })
 }
 
 async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseError> {
@@ -138,11 +159,19 @@ async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseErr
     let mut migrator = Migrator::with_migrations(MIGRATOR.migrations.to_vec());
     // Held above already.
     migrator.set_locking(false);
-    migrator
-        .run_direct(None, connection, false)
-        .await
-        .map_err(|error| match error {
-            MigrateError::VersionMissing(version) => DatabaseError::Newer(version),
-            error => DatabaseError::Migrate(error),
-        })
+    // Unqualified, it would be looked for in the schema that has the role's name first: for the
+    // role `archiver` that is ours, once it exists.
+    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+    let result = migrator.run_direct(None, &mut *connection, false).await;
+    // Behind a pooler the session outlives this connection, and the lock with it.
+    drop(
+        sqlx::query("SELECT pg_advisory_unlock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(connection)
+            .await,
+    );
+    result.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => DatabaseError::Newer(version),
+        error => DatabaseError::Migrate(error),
+    })
 }

@@ -15,7 +15,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Announces how many bytes are to come, and starts counting anew.
+    /// Announces how many bytes are to come.
     pub fn start(&self, total_bytes: Option<u64>) {
         self.total_bytes
             .store(total_bytes.unwrap_or(0), Ordering::Relaxed);

@@ -161,8 +161,9 @@ impl Storage {
         }
     }
 
-    /// Removes what a killed process left of an earlier attempt to write this file. The caller
-    /// holds the recording's lease, so nobody is writing it now.
+    /// Removes what a killed process left of an earlier attempt to write this file. Only once the
+    /// file itself is published: the name of a part file that a late worker still writes must not
+    /// be given to another.
     async fn clear_staging(&self, key: &ObjectKey) {
         let StorageLocation::File { root } = &self.location else {
             return;

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +13,9 @@ use crate::money::Usd;
 use crate::progress::Progress;
 use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
 use crate::recording::RecordingId;
+
+/// How long a database that is away is left alone before it is asked again.
+pub(super) const DATABASE_PAUSE: Duration = Duration::from_millis(500);
 
 /// How one attempt ended, as everybody hears of it: logs, JSON lines, counters, progress.
 #[derive(Debug)]
@@ -98,11 +102,25 @@ impl Archiver {
         }
     }
 
+    /// Renews the lease now, and says the database's time. A database that is away for a moment is
+    /// asked again while the lease lasts: a transfer that is done is worth the wait.
+    pub(super) async fn confirm_lease(&self, claim: &Claim) -> Result<DateTime<Utc>, QueueError> {
+        let give_up_at = Instant::now() + self.queue.lease() / 2;
+        loop {
+            match self.queue.renew(claim).await {
+                Err(QueueError::Database { .. }) if Instant::now() < give_up_at => {
+                    tokio::time::sleep(DATABASE_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Renews the lease at a third of its length. Returns when it is lost, or when it would end
     /// before the next renewal could be tried: a worker stops before others may start.
     async fn keep_lease(&self, claim: &Claim) -> QueueError {
         let lease = self.queue.lease();
-        let mut renewed_at = Instant::now();
+        let mut renewed_at = claim.claimed_at();
         loop {
             tokio::time::sleep(lease / 3).await;
             let asked_at = Instant::now();

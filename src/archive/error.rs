@@ -27,8 +27,6 @@ pub enum ArchiveError {
     Cancelled,
     #[error("gave up before trying: {attempts} attempts ended without a result")]
     Exhausted { attempts: u32, last: ErrorKind },
-    #[error("the attempt ended in a panic: {0}")]
-    Panic(String),
 }
 
 impl ArchiveError {
@@ -42,7 +40,6 @@ impl ArchiveError {
             Self::Queue(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Exhausted { last, .. } => *last,
-            Self::Panic(_) => ErrorKind::Internal,
         }
     }
 
@@ -56,8 +53,7 @@ impl ArchiveError {
             | Self::Storage(_)
             | Self::Queue(_)
             | Self::Cancelled
-            | Self::Exhausted { .. }
-            | Self::Panic(_) => None,
+            | Self::Exhausted { .. } => None,
         }
     }
 
@@ -71,8 +67,7 @@ impl ArchiveError {
             | Self::Storage(_)
             | Self::Queue(_)
             | Self::Cancelled
-            | Self::Exhausted { .. }
-            | Self::Panic(_) => None,
+            | Self::Exhausted { .. } => None,
         }
     }
 }

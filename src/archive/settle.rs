@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::time::Instant;
 
+use super::attempt::DATABASE_PAUSE;
 use super::verdict::{History, Verdict};
 use super::{ArchiveError, Archiver, Report};
 use crate::error::{ErrorKind, chain};
@@ -25,7 +27,7 @@ impl Archiver {
     ) -> Result<Report, QueueError> {
         let mut report = Report::new(claim.recording_id(), claim.attempt());
         report.bytes_fetched = bytes_fetched;
-        let mut tx = self.queue.begin().await?;
+        let mut tx = self.begin_while_leased().await?;
         let lost = matches!(&result, Err(error) if error.kind() == ErrorKind::LeaseLost);
         if let Some(recording) = recording.filter(|_| !lost) {
             self.write_what_was_seen(&mut tx, &claim, recording).await?;
@@ -35,6 +37,7 @@ impl Archiver {
                 self.queue
                     .complete(&mut tx, claim, &object, outcome, bytes_fetched)
                     .await?;
+                self.breaker.note_success();
                 report.outcome = outcome;
                 report.object = Some(object);
             }
@@ -48,6 +51,20 @@ impl Archiver {
             source,
         })?;
         Ok(report)
+    }
+
+    /// Opens the settling transaction. A database that is away for a moment is asked again while
+    /// the lease lasts, because what is not settled is done again.
+    async fn begin_while_leased(&self) -> Result<Transaction<'static, Postgres>, QueueError> {
+        let give_up_at = Instant::now() + self.queue.lease() / 2;
+        loop {
+            match self.queue.begin().await {
+                Err(QueueError::Database { .. }) if Instant::now() < give_up_at => {
+                    tokio::time::sleep(DATABASE_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     async fn write_what_was_seen(
@@ -82,9 +99,13 @@ impl Archiver {
             mismatched_size_bytes: error.mismatched_size_bytes(),
         };
         let history = History::from(&claim);
-        let verdict = self
-            .policy
-            .verdict(&failure, history, error.retry_after(), rand::random());
+        let verdict = if self.breaker.note_failure(failure.kind) {
+            Verdict::Release { halt: true }
+        } else {
+            let retry_after = error.retry_after();
+            self.policy
+                .verdict(&failure, history, retry_after, rand::random())
+        };
         if verdict == Verdict::Fail {
             self.policy.last_word(&mut failure, history);
         }
@@ -102,21 +123,15 @@ impl Archiver {
                     .await?;
                 (Outcome::Deferred, Some(delay))
             }
-            Verdict::HandOn => {
-                let seen_within = self.policy.not_ready_deadline;
-                let left = queue
-                    .hand_on(connection, claim, &failure, seen_within)
-                    .await?;
-                match left {
-                    None => (Outcome::Deferred, Some(Duration::ZERO)),
-                    Some(claim) => {
-                        queue
-                            .fail(connection, claim, &failure, bytes_fetched)
-                            .await?;
-                        (Outcome::Failed, None)
-                    }
+            Verdict::HandOn => match queue.hand_on(connection, claim, &failure).await? {
+                None => (Outcome::Deferred, Some(Duration::ZERO)),
+                Some(claim) => {
+                    queue
+                        .fail(connection, claim, &failure, bytes_fetched)
+                        .await?;
+                    (Outcome::Failed, None)
                 }
-            }
+            },
             Verdict::Fail => {
                 queue
                     .fail(connection, claim, &failure, bytes_fetched)
@@ -125,7 +140,7 @@ impl Archiver {
             }
             Verdict::Release { halt } => {
                 queue
-                    .release(connection, claim, &failure, bytes_fetched)
+                    .release(connection, claim, &failure, halt, bytes_fetched)
                     .await?;
                 report.halt = halt;
                 (Outcome::Released, None)

@@ -7,6 +7,7 @@ use super::report::CostsError;
 use crate::config::ConfigError;
 use crate::database::DatabaseError;
 use crate::database::embedded::EmbeddedError;
+use crate::error::{Disposition, ErrorKind};
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,19 @@ impl From<Exit> for ExitCode {
 pub(super) struct UsageError(pub(super) String);
 
 impl Exit {
+    /// The code for a run that stopped because every recording would meet the same.
+    pub(super) fn of_halt(kind: ErrorKind) -> Self {
+        match kind.disposition() {
+            Disposition::Halt => Self::Usage,
+            // An open breaker: the other side is down, not the configuration wrong.
+            Disposition::Retry
+            | Disposition::Defer
+            | Disposition::Throttle
+            | Disposition::Fail
+            | Disposition::Release => Self::Later,
+        }
+    }
+
     /// The code for an error that ended a command.
     pub(super) fn of(error: &anyhow::Error) -> Self {
         for cause in error.chain() {

@@ -95,7 +95,7 @@ async fn drain(
                 "stopped: {message}. Cure: {}",
                 kind.cure()
             );
-            Ok(Exit::Usage)
+            Ok(Exit::of_halt(kind))
         }
         Ending::Database(error) => {
             tracing::error!("{}", chain(&error));

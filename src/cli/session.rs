@@ -4,7 +4,7 @@ use anyhow::Context;
 use indicatif::MultiProgress;
 use sqlx::PgPool;
 
-use crate::archive::{Archiver, Policy};
+use crate::archive::{Archiver, Breaker, Policy};
 use crate::config::Config;
 use crate::database::{self, Database};
 use crate::memory::MemoryBudget;
@@ -91,6 +91,7 @@ impl Session {
                 max_attempts: config.worker.max_attempts,
                 not_ready_deadline: config.worker.not_ready_deadline,
             },
+            breaker: Breaker::default(),
         })
     }
 

@@ -22,6 +22,10 @@ const POLL: Duration = Duration::from_secs(15);
 /// After a refusal, the first and the longest wait before it is checked again.
 const FIRST_HALT: Duration = Duration::from_secs(15);
 const LONGEST_HALT: Duration = Duration::from_mins(15);
+/// A check that takes longer has failed.
+const CHECK_WITHIN: Duration = Duration::from_secs(20);
+/// A halt of the same kind so soon after its cure goes on where the last one ended.
+const RELAPSE_WITHIN: Duration = Duration::from_mins(5);
 /// While the database is away, the first and the longest wait between two tries.
 const FIRST_OUTAGE: Duration = Duration::from_secs(1);
 const LONGEST_OUTAGE: Duration = Duration::from_secs(30);
@@ -31,7 +35,7 @@ const LONGEST_OUTAGE: Duration = Duration::from_secs(30);
 pub enum Ending {
     /// Nothing was due any more, or it was told to stop.
     Done,
-    /// Credentials or configuration are wrong.
+    /// Every recording would meet the same: wrong credentials or configuration, or one side is down.
     Halted {
         kind: ErrorKind,
         message: String,
@@ -98,14 +102,16 @@ impl Worker {
     /// nor a database that is away end it; both are looked at again at growing intervals.
     pub async fn run(mut self, bell: &Notify, shutdown: &Shutdown) {
         let mut halt: Option<Halt> = None;
+        let mut last_halt: Option<Halt> = None;
         let mut outage: Option<Duration> = None;
         loop {
             self.pulse.beat();
             let wait = match &mut halt {
                 Some(halted) => {
-                    if self.is_cured(halted).await {
+                    let check = self.is_cured(halted);
+                    if shutdown.soft.run_until_cancelled(check).await == Some(true) {
                         tracing::info!("{} is cured: claiming again", halted.kind);
-                        halt = None;
+                        (last_halt, halt) = (halt, None);
                         continue;
                     }
                     halted.until_next_check()
@@ -121,7 +127,7 @@ impl Worker {
                             "claiming is halted: {message}. Cure: {}. It is checked again by itself",
                             kind.cure()
                         );
-                        halt = Some(Halt::new(kind));
+                        halt = Some(Halt::after(last_halt.take(), kind));
                     }
                 }
                 () = bell.notified(), if halt.is_none() && outage.is_none() => {}
@@ -223,19 +229,30 @@ impl Worker {
         if halt.until_next_check() > Duration::ZERO {
             return false;
         }
-        let cured = if halt.kind == ErrorKind::StorageDenied {
-            self.archiver.storage.check_access().await.is_ok()
-        } else {
-            self.archiver.signalwire.check_credentials().await.is_ok()
+        let of_store = matches!(
+            halt.kind,
+            ErrorKind::StorageDenied | ErrorKind::StorageUnavailable
+        );
+        let check = async {
+            if of_store {
+                self.archiver.storage.check_access().await.is_ok()
+            } else {
+                self.archiver.signalwire.check_credentials().await.is_ok()
+            }
         };
-        if !cured {
+        // A side that accepts and stays silent must not hold up the loop and its watchdog.
+        let cured = tokio::time::timeout(CHECK_WITHIN, check).await == Ok(true);
+        if cured {
+            self.archiver.breaker.close(halt.kind);
+        } else {
             halt.put_off();
         }
         cured
     }
 }
 
-/// Claiming has stopped because it would meet the same refusal again and again.
+/// Claiming has stopped because it would meet the same again and again: credentials that are
+/// refused, or an open breaker.
 #[derive(Debug)]
 struct Halt {
     kind: ErrorKind,
@@ -249,6 +266,18 @@ impl Halt {
             kind,
             wait: FIRST_HALT,
             next_check: Instant::now() + FIRST_HALT,
+        }
+    }
+
+    /// A halt that follows on another. One that comes back right after its check found all well
+    /// is about something that the check does not see, and is checked ever more rarely.
+    fn after(last: Option<Self>, kind: ErrorKind) -> Self {
+        match last {
+            Some(mut last) if last.kind == kind && last.next_check.elapsed() < RELAPSE_WITHIN => {
+                last.put_off();
+                last
+            }
+            _ => Self::new(kind),
         }
     }
 

@@ -25,6 +25,8 @@ impl ObservedBy {
 
 /// Writes down that the provider states this cost now. Only a changed value becomes a row; an
 /// unchanged one confirms the last. A cost that is missing is no observation: the last one stays.
+///
+/// The caller's transaction holds the row already, so two observers cannot write the same change.
 pub async fn observe(
     connection: &mut PgConnection,
     recording_id: RecordingId,
@@ -49,7 +51,7 @@ pub async fn observe(
          WHERE recording_id = $1"#,
         recording_id.uuid(),
         cost.to_string(),
-        recording_status,
+        recording_status.map(|word| word.replace('\0', "\u{fffd}")),
         observed_by.as_str(),
     )
     .execute(connection)
@@ -71,8 +73,8 @@ pub async fn not_final(
           JOIN finance.recordings f USING (recording_id)
          WHERE r.project_id = $1 AND f.cost_state <> 'final'
            AND r.recording_status IS NOT NULL
-           AND coalesce(r.cost_observed_at, r.enqueued_at) <= now() - make_interval(secs => $2)
-         ORDER BY r.cost_observed_at NULLS FIRST"#,
+           AND coalesce(r.cost_asked_at, r.enqueued_at) <= now() - make_interval(secs => $2)
+         ORDER BY coalesce(r.cost_asked_at, r.enqueued_at)"#,
         project_id,
         pause.as_secs_f64(),
     )
@@ -81,18 +83,20 @@ pub async fn not_final(
     Ok(ids.into_iter().map(RecordingId::from).collect())
 }
 
-/// Keeps the provider's status current beside the cost: a cost is final only once it is completed.
-pub async fn note_status(
+/// Writes down that the provider was asked, and keeps its status current: a cost is final only
+/// once the recording is completed. Locks the row for the observation that may follow.
+pub async fn note_asked(
     connection: &mut PgConnection,
     recording_id: RecordingId,
     recording_status: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        r#"-- finance::note_status
-        UPDATE archiver.recordings SET recording_status = coalesce($2, recording_status)
+        r#"-- finance::note_asked
+        UPDATE archiver.recordings
+           SET recording_status = coalesce($2, recording_status), cost_asked_at = now()
          WHERE recording_id = $1"#,
         recording_id.uuid(),
-        recording_status,
+        recording_status.map(|word| word.replace('\0', "\u{fffd}")),
     )
     .execute(connection)
     .await

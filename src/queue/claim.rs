@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{JobState, Queue, QueueError, exactly_one, interval};
@@ -24,6 +25,8 @@ pub struct Claim {
     /// The real size the last attempt saw, when it differed from the declared one.
     mismatched_size_bytes: Option<u64>,
     last_error: Option<ErrorKind>,
+    /// Just before the claim was sent: the lease ends no earlier than its length after this.
+    claimed_at: Instant,
 }
 
 impl Claim {
@@ -45,6 +48,11 @@ impl Claim {
 
     pub const fn mismatched_size_bytes(&self) -> Option<u64> {
         self.mismatched_size_bytes
+    }
+
+    /// A time from which the lease lasts at least its full length.
+    pub const fn claimed_at(&self) -> Instant {
+        self.claimed_at
     }
 
     /// What went wrong last time, if anything did.
@@ -107,9 +115,10 @@ struct ClaimedRow {
     error_kind: Option<String>,
 }
 
-impl From<ClaimedRow> for Claim {
-    fn from(row: ClaimedRow) -> Self {
-        Self {
+impl ClaimedRow {
+    fn into_claim(self, claimed_at: Instant) -> Claim {
+        let row = self;
+        Claim {
             recording_id: row.recording_id.into(),
             lease_token: row.lease_token.unwrap_or_default(),
             attempt: u32::try_from(row.attempts).unwrap_or(0),
@@ -119,6 +128,7 @@ impl From<ClaimedRow> for Claim {
                 .mismatched_size_bytes
                 .and_then(|size| u64::try_from(size).ok()),
             last_error: row.error_kind.and_then(|kind| kind.parse().ok()),
+            claimed_at,
         }
     }
 }
@@ -128,20 +138,23 @@ impl Queue {
     /// project nobody knows yet. Expired leases come first. Concurrent claimers never get the
     /// same recording.
     pub async fn claim_due(&self, limit: usize) -> Result<Vec<Claim>, QueueError> {
+        let claimed_at = Instant::now();
         let rows = sqlx::query_as!(
             ClaimedRow,
             r#"-- queue::claim_due
             WITH expired AS (
                 SELECT recording_id FROM archiver.recordings
                  WHERE state = 'in_progress' AND lease_expires_at <= now()
-                   AND (project_id IS NULL OR project_id = $1) AND $1 <> ALL (not_found_in)
+                   AND (project_id IS NULL OR project_id = $1)
+                   AND ($1 <> ALL (not_found_in) OR NOT archiver.others_to_ask(not_found_in))
                  ORDER BY lease_expires_at
                  LIMIT $2
                    FOR UPDATE SKIP LOCKED
             ), due AS (
                 SELECT recording_id FROM archiver.recordings
                  WHERE state = 'pending' AND next_attempt_at <= now()
-                   AND (project_id IS NULL OR project_id = $1) AND $1 <> ALL (not_found_in)
+                   AND (project_id IS NULL OR project_id = $1)
+                   AND ($1 <> ALL (not_found_in) OR NOT archiver.others_to_ask(not_found_in))
                  ORDER BY next_attempt_at
                  LIMIT greatest($2 - (SELECT count(*) FROM expired), 0)
                    FOR UPDATE SKIP LOCKED
@@ -176,19 +189,24 @@ impl Queue {
         .fetch_all(&self.pool)
         .await
         .map_err(QueueError::database("claim what is due"))?;
-        Ok(rows.into_iter().map(Claim::from).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| row.into_claim(claimed_at))
+            .collect())
     }
 
     /// Claims one recording by name, due or not, as far as `wish` goes; otherwise says what
     /// stands in the way.
     pub async fn claim_direct(&self, id: RecordingId, wish: Wish) -> Result<Direct, QueueError> {
+        let claimed_at = Instant::now();
         let row = sqlx::query_as!(
             ClaimedRow,
             r#"-- queue::claim_direct
             WITH wanted AS (
                 SELECT recording_id, state FROM archiver.recordings
                  WHERE recording_id = $1
-                   AND (project_id IS NULL OR project_id = $2) AND ($2 <> ALL (not_found_in) OR $5)
+                   AND (project_id IS NULL OR project_id = $2)
+                   AND ($2 <> ALL (not_found_in) OR $5 OR NOT archiver.others_to_ask(not_found_in))
                    AND (state = 'pending'
                         OR (state = 'in_progress' AND lease_expires_at <= now())
                         OR (state = 'failed' AND $5)
@@ -204,6 +222,12 @@ impl Queue {
                 UPDATE archiver.recordings r
                    SET attempts = CASE WHEN w.state IN ('failed', 'archived') THEN 1
                                        ELSE r.attempts + 1 END,
+                       not_ready_since = CASE WHEN w.state = 'failed' THEN NULL
+                                              ELSE r.not_ready_since END,
+                       mismatched_size_bytes = CASE WHEN w.state = 'failed' THEN NULL
+                                                    ELSE r.mismatched_size_bytes END,
+                       not_found_in = CASE WHEN w.state = 'failed' THEN '{}'
+                                           ELSE r.not_found_in END,
                        state = 'in_progress', finalized_at = NULL,
                        lease_token = gen_random_uuid(), lease_expires_at = now() + $3,
                        leased_by = $4
@@ -230,7 +254,7 @@ impl Queue {
         .await
         .map_err(QueueError::database("claim one recording"))?;
         match row {
-            Some(row) => Ok(Direct::Claimed(row.into())),
+            Some(row) => Ok(Direct::Claimed(row.into_claim(claimed_at))),
             None => self.obstacle(id).await,
         }
     }
@@ -305,16 +329,19 @@ impl Queue {
         &self,
         claim: &Claim,
         object_key: &str,
+        object_url: &str,
         upload_id: &str,
     ) -> Result<(), QueueError> {
         let result = sqlx::query!(
             r#"-- queue::remember_upload
-            INSERT INTO archiver.uploads (recording_id, lease_token, object_key, upload_id)
-            SELECT recording_id, lease_token, $3, $4 FROM archiver.recordings
+            INSERT INTO archiver.uploads
+                   (recording_id, lease_token, object_key, object_url, upload_id)
+            SELECT recording_id, lease_token, $3, $4, $5 FROM archiver.recordings
              WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
             claim.recording_id.uuid(),
             claim.lease_token,
             object_key,
+            object_url,
             upload_id,
         )
         .execute(&self.pool)

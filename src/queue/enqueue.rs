@@ -21,7 +21,8 @@ pub async fn enqueue(pool: &PgPool, ids: &[RecordingId]) -> Result<u64, QueueErr
         new += sqlx::query!(
             r#"-- queue::enqueue
             INSERT INTO archiver.recordings (recording_id)
-            SELECT DISTINCT unnest($1::uuid[]) ON CONFLICT DO NOTHING"#,
+            SELECT DISTINCT id FROM unnest($1::uuid[]) AS id ORDER BY id
+            ON CONFLICT DO NOTHING"#,
             &batch,
         )
         .execute(pool)

@@ -62,6 +62,7 @@ impl Outcome {
 
 impl Queue {
     /// Writes down what the provider says of the recording now, and that it is this project's.
+    /// What it leaves out this time stays as it was known.
     pub async fn describe(
         &self,
         connection: &mut PgConnection,
@@ -74,10 +75,14 @@ impl Queue {
         let result = sqlx::query!(
             r#"-- queue::describe
             UPDATE archiver.recordings
-               SET project_id = $3, room_session_id = $4, recording_status = $5, started_at = $6,
-                   finished_at = $7, created_at = $8, updated_at = $9, duration_secs = $10,
-                   declared_size_bytes = $11, media_format = $12,
-                   metadata = coalesce($13::text::jsonb, metadata)
+               SET project_id = $3, room_session_id = coalesce($4, room_session_id),
+                   recording_status = coalesce($5, recording_status),
+                   started_at = coalesce($6, started_at), finished_at = coalesce($7, finished_at),
+                   created_at = coalesce($8, created_at), updated_at = coalesce($9, updated_at),
+                   duration_secs = coalesce($10, duration_secs),
+                   declared_size_bytes = coalesce($11, declared_size_bytes),
+                   media_format = coalesce($12, media_format),
+                   metadata = coalesce($13::text::jsonb, metadata), cost_asked_at = now()
              WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
             claim.recording_id().uuid(),
             claim.lease_token(),
@@ -254,24 +259,29 @@ impl Queue {
         finish_attempt(connection, &claim, Outcome::Failed, failure, bytes_fetched).await
     }
 
-    /// Given back at once, as if never claimed; the row keeps what it said before. A lease that
-    /// is lost already is fine: there is nothing to give back.
+    /// Given back, as if never claimed: at once, or behind the others if it met what `halts` the
+    /// claiming. The row keeps what it said before. A lease that is lost already is fine: there
+    /// is nothing to give back.
     pub async fn release(
         &self,
         connection: &mut PgConnection,
         claim: Claim,
         failure: &Failure,
+        halts: bool,
         bytes_fetched: u64,
     ) -> Result<(), QueueError> {
         let result = sqlx::query!(
             r#"-- queue::release
             UPDATE archiver.recordings
-               SET state = 'pending', next_attempt_at = least(next_attempt_at, now()),
+               SET state = 'pending',
+                   next_attempt_at = CASE WHEN $3 THEN now() + interval '30 seconds'
+                                          ELSE least(next_attempt_at, now()) END,
                    attempts = greatest(attempts - 1, 0),
                    lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
              WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
             claim.recording_id().uuid(),
             claim.lease_token(),
+            halts,
         )
         .execute(&mut *connection)
         .await
@@ -298,7 +308,6 @@ impl Queue {
         connection: &mut PgConnection,
         claim: Claim,
         failure: &Failure,
-        seen_within: Duration,
     ) -> Result<Option<Claim>, QueueError> {
         let result = sqlx::query!(
             r#"-- queue::hand_on
@@ -309,15 +318,12 @@ impl Queue {
                    lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
              WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'
                AND project_id IS NULL
-               AND EXISTS (SELECT FROM archiver.projects p
-                            WHERE p.project_id <> $3 AND p.project_id <> ALL (r.not_found_in)
-                              AND p.last_seen_at > now() - $6::interval)"#,
+               AND archiver.others_to_ask(array_append(not_found_in, $3))"#,
             claim.recording_id().uuid(),
             claim.lease_token(),
             self.project_id,
             failure.kind.as_str(),
             storable(&failure.message),
-            interval(seen_within),
         )
         .execute(&mut *connection)
         .await

@@ -11,6 +11,8 @@ pub struct StaleUpload {
     pub recording_id: Uuid,
     pub lease_token: Uuid,
     pub object_key: String,
+    /// Names the store: several may share one database.
+    pub object_url: String,
     pub upload_id: String,
 }
 
@@ -19,7 +21,7 @@ pub async fn stale_uploads(pool: &PgPool) -> Result<Vec<StaleUpload>, QueueError
     sqlx::query_as!(
         StaleUpload,
         r#"-- queue::stale_uploads
-        SELECT u.recording_id, u.lease_token, u.object_key, u.upload_id
+        SELECT u.recording_id, u.lease_token, u.object_key, u.object_url, u.upload_id
           FROM archiver.uploads u
           JOIN archiver.recordings r USING (recording_id)
          WHERE r.lease_token IS DISTINCT FROM u.lease_token OR r.lease_expires_at <= now()

@@ -52,9 +52,26 @@ impl Metadata {
     /// text that it would refuse (lone surrogates, numbers out of range).
     pub fn to_jsonb_text(&self) -> Option<String> {
         let text = self.to_json().replace("\\u0000", "\\ufffd");
+        if has_huge_exponent(&text) {
+            return None;
+        }
         serde_json::from_str::<serde_json::Value>(&text).ok()?;
         Some(text)
     }
+}
+
+/// Whether a number may be beyond what Postgres' numeric holds: an exponent of four digits or
+/// more. Looks into strings too, where it costs at most a copy of the metadata.
+fn has_huge_exponent(json: &str) -> bool {
+    json.as_bytes().windows(6).any(|window| {
+        let [digit, e, rest @ ..] = window else {
+            return false;
+        };
+        let digits = match rest {
+            [b'+' | b'-', digits @ ..] | digits => digits,
+        };
+        digit.is_ascii_digit() && matches!(e, b'e' | b'E') && digits.iter().all(u8::is_ascii_digit)
+    })
 }
 
 impl<'de> Deserialize<'de> for Metadata {
@@ -126,5 +143,7 @@ mod tests {
         );
         let lone_surrogate: Metadata = serde_json::from_str(r#"{"a":"\ud800"}"#).unwrap();
         assert_eq!(lone_surrogate.to_jsonb_text(), None);
+        let huge: Metadata = serde_json::from_str(r#"{"a":1e-20000,"b":1}"#).unwrap();
+        assert_eq!(huge.to_jsonb_text(), None);
     }
 }

@@ -1,19 +1,20 @@
 //! The HTTP client of the API: Basic auth, paced, no redirects, bounded answers.
 
+use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, RETRY_AFTER};
 use reqwest::{Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use url::Url;
 
 use super::wire;
 use crate::config::SignalWireConfig;
 use crate::error::ErrorKind;
 use crate::recording::{Recording, RecordingId};
-use crate::retry::parse_retry_after;
+use crate::retry::{parse_retry_after, throttle_delay};
 
 /// One answer must come whole within this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,6 +33,8 @@ pub struct SignalWire {
     api_token: SecretString,
     media_ttl: Duration,
     pace: Mutex<Interval>,
+    /// Set by a 429: until then nothing is sent.
+    silent_until: std::sync::Mutex<Option<Instant>>,
 }
 
 /// Why the API gave no usable metadata.
@@ -94,8 +97,8 @@ impl SignalWire {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .build()?;
-        let mut pace =
-            tokio::time::interval(Duration::from_secs(1) / config.requests_per_second.get());
+        let pause = Duration::from_secs(1) / config.requests_per_second.get();
+        let mut pace = tokio::time::interval(pause.max(Duration::from_nanos(1)));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             http,
@@ -104,6 +107,7 @@ impl SignalWire {
             api_token: config.api_token.clone(),
             media_ttl: config.media_ttl,
             pace: Mutex::new(pace),
+            silent_until: std::sync::Mutex::default(),
         })
     }
 
@@ -135,6 +139,7 @@ impl SignalWire {
         url.query_pairs_mut()
             .append_pair("media_ttl", &self.media_ttl.as_secs().to_string());
 
+        self.stay_silent_if_told()?;
         self.pace.lock().await.tick().await;
         let response = self
             .http
@@ -158,17 +163,40 @@ impl SignalWire {
             StatusCode::NOT_FOUND => ApiError::NotFound,
             // A missing scope is documented as 401 in one place and as 403 in another.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ApiError::Unauthorized { status },
-            StatusCode::TOO_MANY_REQUESTS => ApiError::Throttled { retry_after },
+            StatusCode::TOO_MANY_REQUESTS => self.throttled(retry_after),
             // 503 with Retry-After is throttling by another name.
-            StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => {
-                ApiError::Throttled { retry_after }
-            }
+            StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => self.throttled(retry_after),
             _ if status.is_client_error() => ApiError::Rejected {
                 status,
                 message: wire::error_message(&read_bounded(response).await.unwrap_or_default()),
             },
             _ => ApiError::ServerError { status },
         })
+    }
+}
+
+impl SignalWire {
+    /// The API throttles the project, not the recording: nobody asks until it is over.
+    fn throttled(&self, retry_after: Option<Duration>) -> ApiError {
+        let until = Instant::now() + throttle_delay(retry_after);
+        *self
+            .silent_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(until);
+        ApiError::Throttled { retry_after }
+    }
+
+    fn stay_silent_if_told(&self) -> Result<(), ApiError> {
+        let silent_until = *self
+            .silent_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match silent_until.map(|until| until.saturating_duration_since(Instant::now())) {
+            Some(left) if left > Duration::ZERO => Err(ApiError::Throttled {
+                retry_after: Some(left),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -19,8 +19,8 @@ const MAX_QUOTED_CHARS: usize = 200;
 /// Reads the answer to a question for `id`; the error says what is wrong with it.
 pub(super) fn recording(id: RecordingId, body: &str) -> Result<Recording, String> {
     let object: Metadata = serde_json::from_str(body).map_err(|e| {
-        // serde_json quotes only its own expectation here, never the body.
-        format!("not a JSON object ({e})")
+        // Only the place: serde_json may quote the body, and with it the link.
+        format!("no JSON object (line {}, column {})", e.line(), e.column())
     })?;
 
     let answered = text(&object, "id")?.ok_or("it has no id")?;

@@ -7,6 +7,9 @@ use super::key::{KeyError, ObjectKey};
 use crate::digest::Fingerprint;
 use crate::error::{ErrorKind, chain};
 
+/// Longest part of an error without code and message that is passed on.
+const MAX_QUOTED_CHARS: usize = 300;
+
 /// Why something could not be stored, read or proven.
 ///
 /// Holds no error of the store's client: those carry whole answers, in which stores repeat access
@@ -87,6 +90,7 @@ impl StorageError {
             object_store::Error::NotFound { .. } if said.contains("NoSuchBucket") => {
                 Self::NoBucket { operation }
             }
+            _ if is_refusal(&said) => Self::Denied { operation, said },
             _ if is_damage(&said) => Self::Damaged { operation, said },
             _ if is_denied_by_the_filesystem(error) => Self::Denied { operation, said },
             _ => Self::Unavailable { operation, said },
@@ -94,8 +98,23 @@ impl StorageError {
     }
 }
 
+/// Codes of a refusal that come with another status than 401 or 403: credentials that have ended,
+/// or a request sent to the wrong region.
+fn is_refusal(said: &str) -> bool {
+    [
+        "ExpiredToken",
+        "InvalidToken",
+        "InvalidAccessKeyId",
+        "AuthorizationHeaderMalformed",
+        "PermanentRedirect",
+        "redirect without LOCATION",
+    ]
+    .iter()
+    .any(|code| said.contains(code))
+}
+
 /// Codes by which stores say that a body did not match its checksum.
-fn is_damage(said: &str) -> bool {
+pub(super) fn is_damage(said: &str) -> bool {
     [
         "BadDigest",
         "InvalidDigest",
@@ -126,12 +145,15 @@ fn words(error: &object_store::Error) -> String {
     match (element(&text, "Code"), element(&text, "Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
+        // A proxy's error page is nobody's message.
         _ => text
-            .split("<?xml")
+            .split('<')
             .next()
             .unwrap_or_default()
             .trim_end_matches([' ', ':'])
-            .to_owned(),
+            .chars()
+            .take(MAX_QUOTED_CHARS)
+            .collect(),
     }
 }
 

@@ -10,11 +10,11 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
-use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
 use uuid::Uuid;
 
-use super::error::{Operation, StorageError};
+use super::error::{Operation, StorageError, is_damage};
 use super::{S3, Storage};
 use crate::config::ChecksumMode;
 use crate::digest::Fingerprinting;
@@ -35,6 +35,20 @@ pub struct Enforcement {
     pub create_only: bool,
 }
 
+/// What the store said to a checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Taken,
+    RefusedAsDamaged,
+    /// For another reason: it may not know the header at all.
+    Refused,
+}
+
+/// Only a store that takes the right checksum and calls the wrong one wrong enforces anything.
+fn enforces(right: Answer, wrong: Answer) -> bool {
+    right == Answer::Taken && wrong == Answer::RefusedAsDamaged
+}
+
 #[derive(Clone, Copy)]
 enum Honesty {
     Right,
@@ -42,18 +56,26 @@ enum Honesty {
 }
 
 impl Storage {
-    /// Writes and removes a throw-away object: may this process store anything now?
+    /// Looks for an object that is not there, then writes and removes a throw-away one: may this
+    /// process do what archiving takes? Leave to delete is not needed, so its lack is only logged.
     pub async fn check_access(&self) -> Result<(), StorageError> {
         let path = Path::from(self.location.prefix())
             .join(PROBE_FOLDER)
             .join(Uuid::new_v4().to_string());
-        let failed = |e| StorageError::of(Operation::new("write", &path), &e);
         let store = self.backend.plain();
+        match store.head(&path).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(StorageError::of(Operation::new("look for", &path), &error)),
+        }
         store
             .put(&path, PutPayload::from_static(PROBE_BODY))
             .await
-            .map_err(failed)?;
-        store.delete(&path).await.map_err(failed)
+            .map_err(|error| StorageError::of(Operation::new("write", &path), &error))?;
+        if let Err(error) = store.delete(&path).await {
+            let error = StorageError::of(Operation::new("remove", &path), &error);
+            tracing::warn!("a throw-away object stays: {error}");
+        }
+        Ok(())
     }
 }
 
@@ -120,7 +142,7 @@ impl S3 {
         let wrong = self.send(path, &[], Honesty::Wrong).await?;
         let right = self.send(path, &[], Honesty::Right).await?;
         self.remove(path).await;
-        Ok(right && !wrong)
+        Ok(enforces(right, wrong))
     }
 
     async fn probe_part(&self, path: &Path) -> Result<bool, StorageError> {
@@ -135,7 +157,7 @@ impl S3 {
             let error = StorageError::of(Operation::new("abort the probe", path), &error);
             tracing::warn!("{error}");
         }
-        Ok(right? && !wrong?)
+        Ok(enforces(right?, wrong?))
     }
 
     /// Sends the probe's body with a checksum, true or false; says whether the store took it.
@@ -144,7 +166,7 @@ impl S3 {
         path: &Path,
         query: &[(&str, &str)],
         honesty: Honesty,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Answer, StorageError> {
         let operation = || Operation::new("probe the store with", path);
         let (name, value) = self.probe_checksum(honesty);
         let options = SignedUrlOptions::default()
@@ -167,13 +189,23 @@ impl S3 {
                 said: crate::error::chain(&e.without_url()),
             })?;
         let status = answer.status();
-        if status.is_server_error() && status != reqwest::StatusCode::NOT_IMPLEMENTED {
+        if status.is_success() {
+            return Ok(Answer::Taken);
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS
+            || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+        {
             return Err(StorageError::Unavailable {
                 operation: operation(),
                 said: format!("the store answers {status}"),
             });
         }
-        Ok(status.is_success())
+        let body = answer.text().await.unwrap_or_default();
+        Ok(if is_damage(&body) {
+            Answer::RefusedAsDamaged
+        } else {
+            Answer::Refused
+        })
     }
 
     fn probe_checksum(&self, honesty: Honesty) -> (HeaderName, HeaderValue) {

@@ -101,8 +101,7 @@ impl Storage {
         let failed = |e| StorageError::of(Operation::new("read back", key), &e);
         let object = match self.backend.plain().get(&key.location()).await {
             Ok(object) => object,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(failed(error)),
+            Err(error) => return nothing_there(error, failed),
         };
         let mut bytes = object.into_stream();
         let mut fingerprint = Fingerprinting::new();
@@ -138,11 +137,9 @@ impl Storage {
     pub async fn size_of(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
         match self.backend.plain().head(&key.location()).await {
             Ok(meta) => Ok(Some(meta.size)),
-            Err(error) => match StorageError::of(Operation::new("look for", key), &error) {
-                denied @ StorageError::NoBucket { .. } => Err(denied),
-                _ if matches!(error, object_store::Error::NotFound { .. }) => Ok(None),
-                other => Err(other),
-            },
+            Err(error) => nothing_there(error, |e| {
+                StorageError::of(Operation::new("look for", key), &e)
+            }),
         }
     }
 
@@ -186,5 +183,18 @@ impl Storage {
             let error = StorageError::of(Operation::new("remove", key), &error);
             tracing::warn!(object.key = %key, "{error}");
         }
+    }
+}
+
+/// No object is an answer; no bucket is an error, and not to be taken for it.
+fn nothing_there<T>(
+    error: object_store::Error,
+    translate: impl FnOnce(object_store::Error) -> StorageError,
+) -> Result<Option<T>, StorageError> {
+    let absent = matches!(error, object_store::Error::NotFound { .. });
+    match translate(error) {
+        no_bucket @ StorageError::NoBucket { .. } => Err(no_bucket),
+        _ if absent => Ok(None),
+        other => Err(other),
     }
 }

@@ -2,6 +2,7 @@
 //! memory taken from the process's budget. Nothing is visible under the key before `publish`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::aws::AmazonS3;
@@ -24,6 +25,8 @@ const PARTS_IN_FLIGHT: usize = 3;
 /// S3 allows no more parts than this.
 const MAX_PARTS: u64 = 10_000;
 const MIB: u64 = 1024 * 1024;
+/// Aborting takes one request; what is not done by then is left to the sweep.
+const ABORT_WITHIN: Duration = Duration::from_secs(15);
 
 /// What is known of an object before its bytes come.
 #[derive(Debug, Clone)]
@@ -85,7 +88,6 @@ impl Storage {
         plan: &UploadPlan,
     ) -> Result<Upload, StorageError> {
         let path = key.location();
-        self.clear_staging(key).await;
         let attributes = self.attributes(plan);
         let part_bytes = part_size(self.part_bytes, plan.size_hint);
         let whole_in_one = plan.size_hint.is_some_and(|size| size <= part_bytes);
@@ -148,11 +150,15 @@ impl Storage {
         };
         let path = key.location();
         match s3.plain.abort_multipart(&path, &upload_id.to_owned()).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(StorageError::of(
-                Operation::new("abort the upload of", key),
-                &error,
-            )),
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let gone = matches!(error, object_store::Error::NotFound { .. });
+                match StorageError::of(Operation::new("abort the upload of", key), &error) {
+                    no_bucket @ StorageError::NoBucket { .. } => Err(no_bucket),
+                    _ if gone => Ok(()),
+                    other => Err(other),
+                }
+            }
         }
     }
 
@@ -185,7 +191,7 @@ impl Upload {
     }
 
     /// Takes the next bytes, without copying them. Waits while memory or parts in flight are at
-    /// their bound; fails as soon as an earlier part has failed.
+    /// their bound; an earlier part that failed is noticed then, or by [`Upload::finish_parts`].
     pub async fn write(&mut self, mut chunk: Bytes) -> Result<(), StorageError> {
         while !chunk.is_empty() {
             if self.hold.is_none() {
@@ -210,8 +216,9 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes the object visible, unless something stands under its key by now. Where that fails,
-    /// the upload is still there: [`Upload::abort`] it.
+    /// Makes the object visible, unless something stands under its key by now. Call
+    /// [`Upload::finish_parts`] first. Where publishing fails, or is cut off, the upload may still
+    /// be there: [`Upload::abort`] it.
     ///
     /// Returns the store's `ETag`, if it gave one.
     pub async fn publish(&mut self, storage: &Storage) -> Result<Option<String>, StorageError> {
@@ -220,9 +227,6 @@ impl Upload {
             size_bytes: self.written_bytes,
             attempt_token: self.attempt_token,
         };
-        if !matches!(self.sink, Sink::Single { .. }) {
-            self.finish_parts().await?;
-        }
         // Not every store honours create-only writes, and none is asked to for multipart uploads:
         // look right before. The lease keeps other archivers away meanwhile.
         if storage.size_of(&self.key).await?.is_some() {
@@ -250,7 +254,10 @@ impl Upload {
             Sink::Local(upload) => upload.complete().await,
         };
         match result {
-            Ok(stored) => Ok(stored.e_tag),
+            Ok(stored) => {
+                storage.clear_staging(&self.key).await;
+                Ok(stored.e_tag)
+            }
             Err(error) => storage.after_lost_answer(&own, error).await,
         }
     }
@@ -262,17 +269,24 @@ impl Upload {
     /// leave the rest to the sweep.
     pub async fn abort(mut self) -> Result<(), StorageError> {
         self.in_flight.shutdown().await;
-        let result = match &mut self.sink {
-            Sink::Single { .. } => Ok(()),
-            Sink::S3 { store, upload_id } => store.abort_multipart(&self.path, upload_id).await,
-            Sink::Local(upload) => upload.abort().await,
+        let operation = || Operation::new("abort the upload of", &self.key);
+        let aborting = async {
+            match &mut self.sink {
+                Sink::Single { .. } => Ok(()),
+                Sink::S3 { store, upload_id } => store.abort_multipart(&self.path, upload_id).await,
+                Sink::Local(upload) => upload.abort().await,
+            }
+        };
+        // A store that has gone silent must not hold up a process that was told to stop.
+        let Ok(result) = tokio::time::timeout(ABORT_WITHIN, aborting).await else {
+            return Err(StorageError::Unavailable {
+                operation: operation(),
+                said: "no answer".to_owned(),
+            });
         };
         match result {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(StorageError::of(
-                Operation::new("abort the upload of", &self.key),
-                &error,
-            )),
+            Err(error) => Err(StorageError::of(operation(), &error)),
         }
     }
 
@@ -316,7 +330,12 @@ impl Upload {
         Ok(())
     }
 
-    async fn finish_parts(&mut self) -> Result<(), StorageError> {
+    /// Sends what is still buffered and waits until the store has every part. After this,
+    /// publishing is one short request, but for an object that goes whole in a single PUT.
+    pub async fn finish_parts(&mut self) -> Result<(), StorageError> {
+        if matches!(self.sink, Sink::Single { .. }) {
+            return Ok(());
+        }
         // An object without bytes still needs one part.
         if self.buffered_bytes > 0 || self.next_part == 0 {
             self.send_part().await?;

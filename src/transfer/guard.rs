@@ -106,6 +106,10 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
+    // Translation for local use may lead anywhere inside (64:ff9b:1::/48).
+    if matches!(address.segments(), [0x64, 0xff9b, 1, ..]) {
+        return false;
+    }
     // An IPv4 address in disguise is judged as what it leads to.
     if let Some(v4) = embedded_v4(address) {
         return is_public_v4(v4);
@@ -120,8 +124,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     global_unicast && !special
 }
 
-/// The IPv4 address inside a mapped, compatible, translated (`64:ff9b::/96`,
-/// `64:ff9b:1::/48`) or
+/// The IPv4 address inside a mapped, compatible, translated (`64:ff9b::/96`) or
 /// 6to4 address.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let last = |segments: [u16; 8]| {
@@ -132,7 +135,7 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
         segments @ ([0, 0, 0, 0, 0, 0 | 0xffff, _, _]
         | [0, 0, 0, 0, 0xffff, 0, _, _]
-        | [0x64, 0xff9b, 0 | 1, ..]) => Some(last(segments)),
+        | [0x64, 0xff9b, 0, 0, 0, 0, _, _]) => Some(last(segments)),
         [0x2002, high, low, ..] => {
             let [a, b] = high.to_be_bytes();
             let [c, d] = low.to_be_bytes();
@@ -198,6 +201,8 @@ mod tests {
             "https://[::ffff:127.0.0.1]/",
             "https://[::10.0.0.1]/",
             "https://[64:ff9b::a9fe:a9fe]/",
+            "https://[64:ff9b:1:a9fe:a9:fe00:808:808]/",
+            "https://[64:ff9b:0:1::808:808]/",
             "https://[2002:7f00:1::]/",
             "https://[fe80::1]/",
             "https://[fc00::1]/",

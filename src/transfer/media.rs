@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE, RETRY_AFTER,
+    TRANSFER_ENCODING,
 };
-use reqwest::{Response, StatusCode, redirect};
+use reqwest::{Response, StatusCode, Version, redirect};
 
 use super::container::{self, HEAD_BYTES};
 use super::guard::{GuardedResolver, LinkPolicy, LinkRefused};
@@ -67,6 +68,8 @@ pub enum TransferError {
         #[source]
         cause: Option<reqwest::Error>,
     },
+    #[error("nothing tells how long the file is, so a cut would look like its end")]
+    Endless,
     #[error("the file is empty, and the provider does not say that it should be")]
     Empty,
     #[error("no byte came for {} after {received} bytes", humantime::format_duration(*idle))]
@@ -79,7 +82,7 @@ impl TransferError {
             Self::Refused(_) => ErrorKind::LinkRefused,
             Self::Expired { .. } => ErrorKind::LinkExpired,
             Self::Throttled { .. } => ErrorKind::Throttled,
-            Self::Status { .. } | Self::Unreachable(_) | Self::WrongRange => {
+            Self::Status { .. } | Self::Unreachable(_) | Self::WrongRange | Self::Endless => {
                 ErrorKind::MediaUnavailable
             }
             Self::Document { .. } | Self::WrongContainer { .. } => ErrorKind::NotMedia,
@@ -166,6 +169,9 @@ impl MediaClient {
             }
             _ => None,
         };
+        if announced.is_none() && expected.size_bytes.is_none() && !has_an_end(&response) {
+            return Err(TransferError::Endless);
+        }
         let mut media = Media {
             response,
             head: Bytes::new(),
@@ -328,6 +334,15 @@ impl Media {
             format: format.unwrap_or("any media").to_owned(),
         })
     }
+}
+
+/// Whether the end of the body is marked, rather than being the end of the connection.
+fn has_an_end(response: &Response) -> bool {
+    response.version() >= Version::HTTP_2
+        || response
+            .headers()
+            .get(TRANSFER_ENCODING)
+            .is_some_and(|value| value.as_bytes().ends_with(b"chunked"))
 }
 
 /// The whole file's size by the answer's headers, which must agree with each other.

@@ -43,14 +43,17 @@ pub async fn reprice(
             Ok(recording) => {
                 done.asked += 1;
                 let status = recording.status.as_ref().map(RecordingStatus::as_str);
+                let mut tx = pool.begin().await?;
+                ledger::note_asked(&mut tx, id, status).await?;
                 if let Some(cost) = recording.cost {
-                    let mut tx = pool.begin().await?;
-                    ledger::note_status(&mut tx, id, status).await?;
                     ledger::observe(&mut tx, id, cost, status, ObservedBy::Reprice).await?;
-                    tx.commit().await?;
                 }
+                tx.commit().await?;
             }
-            Err(ApiError::NotFound) => done.gone += 1,
+            Err(ApiError::NotFound) => {
+                done.gone += 1;
+                ledger::note_asked(&mut *pool.acquire().await?, id, None).await?;
+            }
             Err(error) => match error.kind().disposition() {
                 Disposition::Halt | Disposition::Throttle => {
                     return Err(RepriceError::Refused(error));

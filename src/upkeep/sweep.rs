@@ -19,11 +19,13 @@ pub struct Swept {
 pub async fn sweep(pool: &PgPool, storage: &Storage, dry_run: bool) -> Result<Swept, QueueError> {
     let mut swept = Swept::default();
     for upload in stale_uploads(pool).await? {
-        if dry_run {
-            swept.left += 1;
-            continue;
-        }
         let aborted = match ObjectKey::from_stored(upload.object_key.clone()) {
+            // In another store than ours: whoever archives there sweeps it.
+            Ok(key) if storage.object_url(&key) != upload.object_url => continue,
+            Ok(_) | Err(_) if dry_run => {
+                swept.left += 1;
+                continue;
+            }
             Ok(key) => storage.abort_upload(&key, &upload.upload_id).await,
             Err(error) => Err(error.into()),
         };

@@ -162,7 +162,9 @@ async fn no_statement_of_a_late_worker_changes_anything() {
             queue.renew(&late).await,
             Err(QueueError::LeaseLost)
         ));
-        let remembered = queue.remember_upload(&late, "key", "upload").await;
+        let remembered = queue
+            .remember_upload(&late, "key", "s3://bucket/key", "upload")
+            .await;
         assert!(matches!(remembered, Err(QueueError::LeaseLost)));
 
         let (delay, mut tx) = (Duration::ZERO, queue.begin().await.unwrap());
@@ -175,9 +177,9 @@ async fn no_statement_of_a_late_worker_changes_anything() {
             "retry_later" => queue.retry_later(&mut tx, late, &failure, delay, 1).await,
             "defer" => queue.defer(&mut tx, late, &failure, delay, 1).await,
             "fail" => queue.fail(&mut tx, late, &failure, 1).await,
-            "release" => queue.release(&mut tx, late, &failure, 1).await,
+            "release" => queue.release(&mut tx, late, &failure, false, 1).await,
             _ => queue
-                .hand_on(&mut tx, late, &failure, Duration::from_hours(1))
+                .hand_on(&mut tx, late, &failure)
                 .await
                 .map(|claim| assert!(claim.is_some(), "it is not handed on")),
         };

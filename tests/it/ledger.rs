@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use recording_archiver::queue::Outcome;
 use recording_archiver::simulator::{CostToken, MetadataFault, SimulatedRecording, Times};
+use recording_archiver::storage::ObjectKey;
 use recording_archiver::upkeep::{Repriced, reprice, sweep};
 use recording_archiver::{finance, queue};
 use uuid::Uuid;
@@ -200,9 +201,12 @@ async fn a_sweep_aborts_the_uploads_of_dead_leases_and_leaves_the_living() {
     let living = claim(&archiver).await;
     let living_upload = "another-upload";
     let key = world.key_of(id);
+    let url = archiver
+        .storage
+        .object_url(&ObjectKey::from_stored(key.clone()).unwrap());
     archiver
         .queue
-        .remember_upload(&living, &key, living_upload)
+        .remember_upload(&living, &key, &url, living_upload)
         .await
         .unwrap();
     let swept = sweep(&world.pool, &archiver.storage, false).await.unwrap();

@@ -17,6 +17,7 @@ mod faults;
 mod finance;
 mod harness;
 mod ledger;
+mod migrations;
 mod patience;
 mod readme;
 mod schema;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use chrono::{DateTime, Utc};
-use recording_archiver::archive::{Archiver, Policy, Report};
+use recording_archiver::archive::{Archiver, Breaker, Policy, Report};
 use recording_archiver::config::{
     ChecksumMode, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation, TransferConfig,
     VerifyMode,
@@ -365,6 +365,7 @@ impl Settings {
             media: MediaClient::new(&self.transfer, self.links).unwrap(),
             storage: Storage::open(&self.storage, budget).unwrap(),
             policy: self.policy,
+            breaker: Breaker::default(),
         }
     }
 }

@@ -1,0 +1,79 @@
+//! When one side is down, every recording would meet the same: after a few failures in a row with
+//! no success between, attempts are given back unburnt instead of being used up.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::ErrorKind;
+
+/// So many failures of one kind in a row open the breaker.
+const FAILURES_IN_A_ROW: u32 = 5;
+
+/// Counts failures in a row of the API and of the store, over all recordings of the process.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    api: AtomicU32,
+    store: AtomicU32,
+}
+
+impl Breaker {
+    /// Notes how an attempt failed; says whether the breaker is open for that kind now.
+    pub(super) fn note_failure(&self, kind: ErrorKind) -> bool {
+        match self.counter(kind) {
+            Some(counter) => counter.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_IN_A_ROW,
+            None => false,
+        }
+    }
+
+    /// Notes that a recording was archived: both sides work.
+    pub(super) fn note_success(&self) {
+        self.api.store(0, Ordering::Relaxed);
+        self.store.store(0, Ordering::Relaxed);
+    }
+
+    /// Closes the breaker for a kind: a probe has found that side well.
+    pub fn close(&self, kind: ErrorKind) {
+        if let Some(counter) = self.counter(kind) {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn counter(&self, kind: ErrorKind) -> Option<&AtomicU32> {
+        if kind == ErrorKind::ApiUnavailable {
+            Some(&self.api)
+        } else if kind == ErrorKind::StorageUnavailable {
+            Some(&self.store)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_in_a_row_open_it_and_a_success_between_does_not() {
+        let breaker = Breaker::default();
+        let kind = ErrorKind::StorageUnavailable;
+        for _ in 0..4 {
+            assert!(!breaker.note_failure(kind));
+        }
+        breaker.note_success();
+        for _ in 0..4 {
+            assert!(!breaker.note_failure(kind));
+        }
+        assert!(breaker.note_failure(kind));
+        assert!(!breaker.note_failure(ErrorKind::ApiUnavailable));
+        breaker.close(kind);
+        assert!(!breaker.note_failure(kind));
+    }
+
+    #[test]
+    fn what_is_one_recordings_own_trouble_opens_nothing() {
+        let breaker = Breaker::default();
+        for _ in 0..100 {
+            assert!(!breaker.note_failure(ErrorKind::Truncated));
+        }
+    }
+}
