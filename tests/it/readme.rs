@@ -24,16 +24,12 @@ fn command_lines() -> Vec<Vec<&'static str>> {
         .flat_map(|line| line.split('#').next().unwrap_or_default().split(" && "))
         .flat_map(|line| line.split([';', '|', '>']))
         .filter_map(|call| {
-            let mut words = call
-                .trim()
+            let call = call.trim().trim_start_matches("sudo ");
+            let arguments = call
                 .strip_prefix("cargo run --release -- ")
-                .map_or_else(
-                    || call.trim().to_owned(),
-                    |rest| format!("recording-archiver {rest}"),
-                );
-            words = words.trim_start_matches("sudo ").to_owned();
-            let words: Vec<&str> = words.leak().split_whitespace().collect();
-            (words.first() == Some(&"recording-archiver") && words.len() > 1).then_some(words)
+                .or_else(|| call.strip_prefix("recording-archiver "))?;
+            let name = std::iter::once("recording-archiver");
+            Some(name.chain(arguments.split_whitespace()).collect())
         })
         .collect()
 }
