@@ -1,0 +1,245 @@
+//! Where the archiver goes and where it must not: signed links, redirects, and hosts that name no
+//! length.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use futures_util::stream;
+use recording_archiver::archive::{Archiver, Report};
+use recording_archiver::error::ErrorKind;
+use recording_archiver::queue::Outcome;
+use recording_archiver::simulator::{Media, MediaFault, MetadataFault, SimulatedRecording, Times};
+use recording_archiver::transfer::LinkPolicy;
+use uuid::Uuid;
+
+use crate::harness::s3::on_server_threads;
+use crate::harness::world::{PART, World};
+
+/// As for a real space, but for https, which nothing here speaks.
+fn strict(world: &World) -> Archiver {
+    world.archiver_with(|settings| {
+        settings.links = LinkPolicy {
+            require_https: false,
+            allow_private: false,
+        };
+    })
+}
+
+async fn add(world: &World) -> Uuid {
+    world
+        .add(SimulatedRecording::new(Uuid::new_v4(), 1000))
+        .await
+}
+
+async fn demand_refused(world: &World, id: Uuid, report: &Report, about: &str) {
+    assert_eq!(report.outcome, Outcome::Failed, "{about}: {report:?}");
+    let kind = report.failure.as_ref().map(|failure| failure.kind);
+    assert_eq!(kind, Some(ErrorKind::LinkRefused), "{about}: {report:?}");
+    let row = world.row(id).await;
+    assert_eq!(row.state, "failed", "{about}");
+    assert_eq!(row.error_kind.as_deref(), Some("link_refused"), "{about}");
+    world.demand_nothing_stored(id).await;
+}
+
+/// A place that nobody must come to.
+struct Trap(TcpListener);
+
+impl Trap {
+    fn new(address: &str) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
+    fn demand_nobody_came(&self, about: &str) {
+        let came = self.0.accept().map_err(|error| error.kind());
+        assert!(
+            matches!(came, Err(std::io::ErrorKind::WouldBlock)),
+            "{about}: {came:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn links_that_lead_inside_are_refused_before_a_byte_is_sent() {
+    let world = World::local().await;
+    let trap = Trap::new("127.0.0.1:0");
+    let port = trap.port();
+    for link in [
+        "http://169.254.169.254/latest/meta-data/iam/".to_owned(),
+        "http://10.0.0.1/x".to_owned(),
+        format!("http://127.0.0.1:{port}/x"),
+        format!("http://2130706433:{port}/x"),
+        format!("http://0x7f.1:{port}/x"),
+        format!("http://[::ffff:127.0.0.1]:{port}/x"),
+        format!("http://localhost:{port}/x"),
+        format!("http://0.0.0.0:{port}/x"),
+    ] {
+        let id = add(&world).await;
+        let fault = MetadataFault::Uri(link.clone());
+        world.simulator.inject(id, fault, Times::ONCE);
+        let report = world.attempt(&strict(&world)).await;
+        demand_refused(&world, id, &report, &link).await;
+        trap.demand_nobody_came(&link);
+    }
+    // The simulator's own link leads to loopback as well.
+    let id = add(&world).await;
+    let report = world.attempt(&strict(&world)).await;
+    demand_refused(&world, id, &report, "the provider's own link").await;
+    assert_eq!(world.simulator.counts(id).media_requests, 0);
+}
+
+#[tokio::test]
+async fn a_real_space_means_https() {
+    let world = World::local().await;
+    let trap = Trap::new("127.0.0.1:0");
+    let archiver = world.archiver_with(|settings| settings.links.require_https = true);
+    let id = add(&world).await;
+    let link = format!("http://127.0.0.1:{}/x", trap.port());
+    let fault = MetadataFault::Uri(link.clone());
+    world.simulator.inject(id, fault, Times::ONCE);
+    let report = world.attempt(&archiver).await;
+    demand_refused(&world, id, &report, &link).await;
+    trap.demand_nobody_came(&link);
+}
+
+#[tokio::test]
+async fn every_hop_of_a_redirect_is_checked() {
+    let world = World::local().await;
+    let trap = Trap::new("127.0.0.1:0");
+    for link in [
+        format!("ftp://127.0.0.1:{}/x", trap.port()),
+        format!("http://user:password@127.0.0.1:{}/x", trap.port()),
+    ] {
+        let id = add(&world).await;
+        let fault = MediaFault::Redirect(link.clone());
+        world.simulator.inject(id, fault, Times::ONCE);
+        let report = world.attempt(&world.archiver()).await;
+        demand_refused(&world, id, &report, &link).await;
+        trap.demand_nobody_came(&link);
+    }
+}
+
+#[tokio::test]
+async fn the_credentials_go_to_the_api_and_nowhere_else() {
+    let world = World::local().await;
+    let trap = Trap::new("127.0.0.1:0");
+    let id = add(&world).await;
+    let elsewhere = format!("http://127.0.0.1:{}/", trap.port());
+    let fault = MetadataFault::Redirect(elsewhere);
+    world.simulator.inject(id, fault, Times::ONCE);
+    world
+        .simulator
+        .inject(id, MediaFault::RedirectLoop, Times::ONCE);
+    let report = world.attempt(&world.archiver()).await;
+    assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+    trap.demand_nobody_came("a redirect of the API");
+    world.make_due().await;
+    world.attempt(&world.archiver()).await;
+    world.demand_archived(id).await;
+
+    let (api, media): (Vec<_>, Vec<_>) = world
+        .simulator
+        .requests()
+        .into_iter()
+        .partition(|request| request.path.starts_with("/api/"));
+    assert_eq!((api.len(), media.len()), (2, 2));
+    assert!(api.iter().all(|request| request.has_authorization));
+    for request in media {
+        assert!(!request.has_authorization && !request.has_cookie && !request.has_referer);
+        assert_eq!(request.accept_encoding.as_deref(), Some("identity"));
+        assert_eq!(request.range.as_deref(), Some("bytes=0-"));
+        let agent = request.user_agent.unwrap();
+        assert!(agent.starts_with("recording-archiver/"), "{agent}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_has_died_of_age_is_asked_for_again() {
+    let world = World::local().await;
+    let id = add(&world).await;
+    // A lifetime of nothing is over at once.
+    let short = world.archiver_with(|settings| settings.signalwire.media_ttl = Duration::ZERO);
+    let report = world.attempt(&short).await;
+    assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+    let kind = report.failure.map(|failure| failure.kind);
+    assert_eq!(kind, Some(ErrorKind::LinkExpired));
+    assert_eq!(world.simulator.counts(id).media_refused, 1);
+    world.make_due().await;
+    world.attempt(&world.archiver()).await;
+    world.demand_archived(id).await;
+}
+
+/// A media host that sends these bytes in chunks and names no length.
+async fn host_without_length(bytes: Bytes) -> SocketAddr {
+    let app = Router::new().fallback(move || {
+        let pieces: Vec<Bytes> = bytes.chunks(65_536).map(Bytes::copy_from_slice).collect();
+        let pieces = pieces.into_iter().map(Ok::<_, std::io::Error>);
+        async move { Body::from_stream(stream::iter(pieces)) }
+    });
+    on_server_threads(async move {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        address
+    })
+    .await
+}
+
+/// The first attempt on `size_bytes` from such a host, when the provider declares `declared`.
+async fn without_length(world: &World, size_bytes: u64, declared: Option<u64>) -> (Uuid, Report) {
+    let mut bytes = vec![0x5a; usize::try_from(size_bytes).unwrap()];
+    if let Some(head) = bytes.get_mut(..12) {
+        head.copy_from_slice(b"\0\0\0\x0cftypisom");
+    }
+    let bytes = Bytes::from(bytes);
+    let address = host_without_length(bytes.clone()).await;
+    let mut recording = SimulatedRecording::new(Uuid::new_v4(), 0);
+    recording.media = Media::Bytes(bytes);
+    recording.declared_size_bytes = declared;
+    if declared.is_none() {
+        recording.extra_fields = vec![("size_in_bytes".into(), "null".into())];
+    }
+    let id = world.add(recording).await;
+    let fault = MetadataFault::Uri(format!("http://{address}/recording.mp4"));
+    world.simulator.inject(id, fault, Times::Always);
+    (id, world.attempt(&world.archiver()).await)
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_is_archived_when_it_ends_regularly() {
+    for world in [World::local().await, World::s3().await] {
+        for size_bytes in [1000, PART, 2 * PART + 5] {
+            for declared in [Some(size_bytes), None] {
+                let (id, report) = without_length(&world, size_bytes, declared).await;
+                assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+                assert_eq!(report.bytes_fetched, size_bytes);
+                world.demand_archived(id).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_must_have_the_declared_size() {
+    let world = World::s3().await;
+    for (size_bytes, declared, kind) in [
+        (PART + 5, Some(PART + 6), ErrorKind::Truncated),
+        (PART + 5, Some(PART + 4), ErrorKind::SizeMismatch),
+        (1000, Some(999), ErrorKind::SizeMismatch),
+        (0, None, ErrorKind::Truncated),
+        (0, Some(5), ErrorKind::Truncated),
+    ] {
+        let (id, report) = without_length(&world, size_bytes, declared).await;
+        assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+        let found = report.failure.map(|failure| failure.kind);
+        assert_eq!(found, Some(kind), "{size_bytes} {declared:?}");
+        world.demand_nothing_stored(id).await;
+    }
+}
