@@ -7,6 +7,10 @@ pub(crate) mod world;
 use std::future::Future;
 use std::time::Duration;
 
+use tracing::Dispatch;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::util::SubscriberInitExt;
+
 /// Tries `attempt` until it gives something, at most for half a minute.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
@@ -20,4 +24,12 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         }
     }
     panic!("never came about: {what}");
+}
+
+/// Lets `subscriber` hear all that this thread logs, until the guards are dropped.
+pub(crate) fn subscribe(subscriber: impl Into<Dispatch>) -> (DefaultGuard, Dispatch) {
+    // With one subscriber in the process, tracing asks whichever thread comes first to an event
+    // whether anybody listens, and believes it for good. With two it asks both.
+    let second = Dispatch::new(tracing_subscriber::registry());
+    (subscriber.set_default(), second)
 }

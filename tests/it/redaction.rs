@@ -8,16 +8,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use recording_archiver::archive::{Archiver, Report};
 use recording_archiver::config::StorageLocation;
-use recording_archiver::queue::Outcome;
 use recording_archiver::simulator::{SimulatedRecording, parse_fault};
 use recording_archiver::upkeep;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::util::SubscriberInitExt;
 use uuid::Uuid;
 
 use crate::harness::s3::{Call, SECRET_ACCESS_KEY, StoreFault};
+use crate::harness::subscribe;
 use crate::harness::world::{MIB, PART, Settings, World, files_below};
 
 /// Stands for the secret part of links that the provider makes up.
@@ -103,12 +103,12 @@ fn a_secret_is_found_in_every_spelling() {
 async fn no_secret_is_logged_stored_or_reported_whatever_fails() {
     let captured = Captured::default();
     let world = World::s3().await;
-    let _capturing = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_ansi(false)
         .with_writer(captured.clone())
-        .finish()
-        .set_default();
+        .finish();
+    let _capturing = subscribe(subscriber);
     fail_in_many_ways(&world, &captured).await;
 
     let logged = captured.text();
@@ -150,6 +150,7 @@ async fn no_secret_is_logged_stored_or_reported_whatever_fails() {
 }
 
 async fn fail_in_many_ways(world: &World, captured: &Captured) {
+    let archiver = impatient(world, |_| {});
     let link = format!("127.0.0.1:9/x?X-Amz-Credential={CANARY}&X-Amz-Signature={CANARY}");
     for fault in [
         "media-status:403".to_owned(),
@@ -190,9 +191,8 @@ async fn fail_in_many_ways(world: &World, captured: &Captured) {
             parse_fault(&format!("{id}={fault}")).unwrap()
         });
         world.simulator.inject(id, order.fault, order.times);
-        captured.note(&attempt(world, |_| {}).await);
-        world.make_due().await;
-        captured.note(&attempt_if_due(world).await);
+        captured.note(&world.attempt(&archiver).await);
+        captured.note(&attempt_if_due(world, &archiver).await);
     }
     fail_at_the_store(world, captured).await;
 
@@ -202,8 +202,7 @@ async fn fail_in_many_ways(world: &World, captured: &Captured) {
     let wrong = |settings: &mut Settings| {
         settings.signalwire.api_token = format!("wrong{CANARY}").into();
     };
-    captured.note(&attempt(world, wrong).await);
-    let archiver = world.archiver();
+    captured.note(&world.attempt(&impatient(world, wrong)).await);
     captured.note(&archiver);
     captured.note(&world.settings().signalwire);
     captured.note(&world.settings().storage);
@@ -213,6 +212,7 @@ async fn fail_in_many_ways(world: &World, captured: &Captured) {
 
 async fn fail_at_the_store(world: &World, captured: &Captured) {
     let server = world.s3_server();
+    let archiver = impatient(world, |_| {});
     for (call, fault, times) in [
         (Call::Head, StoreFault::Refuse(403, "AccessDenied"), 100),
         (Call::PutPart, StoreFault::Refuse(503, "SlowDown"), 100),
@@ -229,10 +229,9 @@ async fn fail_at_the_store(world: &World, captured: &Captured) {
         let recording = SimulatedRecording::new(Uuid::new_v4(), PART + MIB);
         world.add(recording).await;
         server.inject(call, fault, times);
-        captured.note(&attempt(world, |_| {}).await);
+        captured.note(&world.attempt(&archiver).await);
         server.clear_faults();
-        world.make_due().await;
-        captured.note(&attempt_if_due(world).await);
+        captured.note(&attempt_if_due(world, &archiver).await);
     }
     world
         .add(SimulatedRecording::new(Uuid::new_v4(), 100))
@@ -243,23 +242,23 @@ async fn fail_at_the_store(world: &World, captured: &Captured) {
             prefix: String::new(),
         };
     };
-    captured.note(&attempt(world, nowhere).await);
-    captured.note(&attempt_if_due(world).await);
+    captured.note(&world.attempt(&impatient(world, nowhere)).await);
+    captured.note(&attempt_if_due(world, &archiver).await);
 }
 
-async fn attempt(world: &World, change: impl FnOnce(&mut Settings)) -> impl std::fmt::Debug {
-    let archiver = world.archiver_with(|settings| {
+fn impatient(world: &World, change: impl FnOnce(&mut Settings)) -> Archiver {
+    world.archiver_with(|settings| {
         settings.transfer.idle_timeout = Duration::from_millis(400);
         change(settings);
-    });
-    world.attempt(&archiver).await
+    })
 }
 
-async fn attempt_if_due(world: &World) -> Option<Outcome> {
+/// Once more, unless it has failed for good.
+async fn attempt_if_due(world: &World, archiver: &Archiver) -> Option<Report> {
+    world.make_due().await;
     let due = "SELECT count(*) FROM archiver.recordings WHERE state = 'pending'";
     if world.number(due).await == 0 {
         return None;
     }
-    let report = world.attempt(&world.archiver()).await;
-    Some(report.outcome)
+    Some(world.attempt(archiver).await)
 }
