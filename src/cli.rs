@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
@@ -134,7 +135,8 @@ async fn dispatch(cli: Cli, progress: MultiProgress, color: bool) -> anyhow::Res
         _ => {}
     }
 
-    let config = Config::load(cli.config.as_deref(), &Environment::process()?)?;
+    let environment = Environment::process().context("find the current directory")?;
+    let config = Config::load(cli.config.as_deref(), &environment)?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -63,7 +64,7 @@ pub struct Storage {
 #[derive(Debug)]
 enum Backend {
     S3(S3),
-    Local(Arc<LocalFileSystem>),
+    Local(Arc<dyn ObjectStore>),
 }
 
 /// An S3-compatible bucket, by two clients: one that adds no checksum headers, one that does.
@@ -115,14 +116,33 @@ impl Storage {
                 Backend::Local(Arc::new(store))
             }
         };
-        Ok(Self {
+        Ok(Self::new(backend, config, budget))
+    }
+
+    /// The same for looking only: a file store's directory that does not exist is taken as empty,
+    /// and not created.
+    pub fn open_to_look(
+        config: &StorageConfig,
+        budget: MemoryBudget,
+    ) -> Result<Self, OpenStorageError> {
+        match &config.location {
+            StorageLocation::File { root } if !root.exists() => {
+                let nothing = Backend::Local(Arc::new(InMemory::new()));
+                Ok(Self::new(nothing, config, budget))
+            }
+            StorageLocation::File { .. } | StorageLocation::S3 { .. } => Self::open(config, budget),
+        }
+    }
+
+    fn new(backend: Backend, config: &StorageConfig, budget: MemoryBudget) -> Self {
+        Self {
             backend,
             location: config.location.clone(),
             layout: config.layout.clone(),
             verify: config.verify,
             part_bytes: config.part_size_bytes,
             budget,
-        })
+        }
     }
 
     /// The key of a recording: it depends on the recording alone, so every attempt has the same.

@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::database::DatabaseError;
 use crate::database::embedded::EmbeddedError;
 use crate::error::{Disposition, ErrorKind};
+use crate::upkeep::RepriceError;
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,14 @@ impl Exit {
             }
             if let Some(CostsError::Period(_)) = cause.downcast_ref() {
                 return Self::Usage;
+            }
+            if let Some(RepriceError::Refused(error)) = cause.downcast_ref() {
+                // Refused credentials are wrong configuration; a throttle passes.
+                return if error.kind().disposition() == Disposition::Halt {
+                    Self::Usage
+                } else {
+                    Self::Later
+                };
             }
             match cause.downcast_ref() {
                 Some(DatabaseError::Url(_) | DatabaseError::Newer(_)) => return Self::Usage,

@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use super::exit::UsageError;
 use crate::printable::printable;
 use crate::recording::RecordingId;
@@ -35,7 +33,8 @@ impl IdArgs {
             } else {
                 path.display().to_string()
             };
-            let text = read_text(path).with_context(|| format!("read {place}"))?;
+            let text =
+                read_text(path).map_err(|error| UsageError(format!("read {place}: {error}")))?;
             ids.extend(
                 parse(&text).map_err(|problems| UsageError(format!("{place} holds {problems}")))?,
             );

@@ -63,6 +63,12 @@ impl Session {
         Ok(Storage::open(self.config.storage()?, budget)?)
     }
 
+    /// Sets up the store for a command that writes nothing.
+    pub(super) fn storage_to_look_at(&self) -> anyhow::Result<Storage> {
+        let budget = MemoryBudget::new(self.config.transfer.memory_limit_bytes);
+        Ok(Storage::open_to_look(self.config.storage()?, budget)?)
+    }
+
     /// Sets up the client of the API.
     pub(super) fn signalwire(&self) -> anyhow::Result<SignalWire> {
         SignalWire::new(self.config.signalwire()?).context("set up the API client")

@@ -1,5 +1,7 @@
 //! What several tests stand on.
 
+pub(crate) mod binary;
+pub(crate) mod line;
 pub(crate) mod postgres;
 pub(crate) mod s3;
 pub(crate) mod world;

@@ -11,6 +11,7 @@
 
 mod archive;
 mod claims;
+mod cli;
 mod config;
 mod embedded_postgres;
 mod faults;

@@ -20,7 +20,7 @@ pub(in crate::cli) async fn run(
     out: &mut impl Write,
 ) -> anyhow::Result<Exit> {
     let signalwire = session.signalwire()?;
-    let storage = session.storage()?;
+    let storage = session.storage_to_look_at()?;
     let states = known_states(session, ids).await?;
     for id in ids {
         let state = states.get(id).map(String::as_str);

@@ -47,7 +47,7 @@ pub(crate) struct World {
     pub(crate) simulator: Simulator,
     pub(crate) store: Store,
     pub(crate) pool: PgPool,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 /// What an archiver is made of; a test changes what it is about.
@@ -109,7 +109,7 @@ impl World {
             simulator: on_server_threads(simulator).await.unwrap(),
             store,
             pool: database.pool(),
-            _database: database,
+            database: database,
         }
     }
 
@@ -228,12 +228,18 @@ impl World {
     }
 
     pub(crate) async fn row(&self, id: Uuid) -> Row {
+        self.row_if_there(id)
+            .await
+            .expect("the recording is queued")
+    }
+
+    pub(crate) async fn row_if_there(&self, id: Uuid) -> Option<Row> {
         sqlx::query_as(
             "SELECT *, extract(epoch FROM next_attempt_at - now())::float8 AS due_in_secs
                FROM archiver.recordings WHERE recording_id = $1",
         )
         .bind(id)
-        .fetch_one(&self.pool)
+        .fetch_optional(&self.pool)
         .await
         .unwrap()
     }
@@ -352,6 +358,15 @@ impl World {
             all.push(report);
         }
         (ending, all)
+    }
+
+    pub(crate) fn database_options(&self) -> sqlx::postgres::PgConnectOptions {
+        self.database.options()
+    }
+
+    /// The address of the database, for what opens its own connections.
+    pub(crate) fn database_url(&self) -> String {
+        self.database.url()
     }
 }
 

@@ -1,0 +1,311 @@
+//! `run`: what wakes it, what it tells over HTTP, what it lives through.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use recording_archiver::error::ErrorKind;
+use recording_archiver::simulator::{MediaFault, MetadataFault, Times};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{KIB, id, offer};
+use crate::harness::binary::{Binary, Running};
+use crate::harness::eventually;
+use crate::harness::line::Line;
+use crate::harness::world::World;
+use crate::seed::execute;
+
+/// A schedule that never rings while a test runs.
+const NEVER: &str = "0 0 0 1 1 *";
+const EVERY_SECOND: &str = "* * * * * *";
+/// Without a bell the daemon looks at the queue every 15 s: sooner than this, something rang.
+const WOKEN_WITHIN: Duration = Duration::from_secs(10);
+
+fn scheduled(world: &World, schedule: &str) -> Binary {
+    Binary::of(world).with("RECORDING_ARCHIVER_WORKER_SCHEDULE", schedule)
+}
+
+async fn settled(world: &World, id: Uuid) {
+    eventually("it is archived", || async {
+        (world.row(id).await.state == "archived").then_some(())
+    })
+    .await;
+}
+
+async fn archived(world: &World, id: Uuid) {
+    settled(world, id).await;
+    world.demand_archived(id).await;
+}
+
+/// Status and body, or that nobody answers.
+async fn get(url: &str) -> Option<(u16, String)> {
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    let answer = client.get(url).send().await.ok()?;
+    Some((answer.status().as_u16(), answer.text().await.ok()?))
+}
+
+async fn demand_status(url: &str, status: u16) {
+    eventually(&format!("{url} answers {status}"), || async {
+        (get(url).await?.0 == status).then_some(())
+    })
+    .await;
+}
+
+async fn end(daemon: Running) -> String {
+    daemon.signal(Signal::SIGTERM);
+    daemon.ended().await.demand_code(0).stderr
+}
+
+#[tokio::test]
+async fn once_ends_as_its_worst_recording_and_binds_no_port() {
+    let world = World::local().await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let binary = Binary::of(&world).with("RECORDING_ARCHIVER_HTTP_LISTEN", &address);
+    let once = ["run", "--once"];
+    binary.run(&once).await.demand_code(0);
+
+    for id in offer(&world, 1..=10, KIB) {
+        world.enqueue(id).await;
+    }
+    binary.run(&once).await.demand_code(0);
+    for number in 1..=10 {
+        world.demand_archived(id(number)).await;
+    }
+
+    let early = offer(&world, [11], KIB)[0];
+    let fault = MetadataFault::NotReady;
+    world.simulator.inject(early, fault, Times::Always);
+    world.enqueue(early).await;
+    binary.run(&once).await.demand_code(75);
+    // What failed in an earlier run is no news; what failed in this one is.
+    world.enqueue(id(12)).await;
+    binary.run(&once).await.demand_code(1);
+    binary.run(&once).await.demand_code(75);
+    assert_eq!(world.row(id(12)).await.state, "failed");
+
+    let ended = binary.run(&["run"]).await.demand_code(1);
+    ended.demand_error(&["http.listen", &address, "in use"]);
+}
+
+#[tokio::test]
+async fn an_insert_by_sql_rings_at_once() {
+    let world = World::local().await;
+    let recording = offer(&world, [1], KIB)[0];
+    let daemon = scheduled(&world, NEVER).start(&["run"]);
+    daemon.demand_log("ready").await;
+    let inserted = Instant::now();
+    world.enqueue(recording).await;
+    archived(&world, recording).await;
+    assert!(
+        inserted.elapsed() < WOKEN_WITHIN,
+        "{:?}",
+        inserted.elapsed()
+    );
+    end(daemon).await;
+}
+
+#[tokio::test]
+async fn the_schedule_rings_where_no_notification_comes() {
+    let world = World::local().await;
+    let disable = "ALTER TABLE archiver.recordings DISABLE TRIGGER ring";
+    execute(&world.pool, disable).await;
+    let recording = offer(&world, [1], KIB)[0];
+    let daemon = scheduled(&world, EVERY_SECOND).start(&["run"]);
+    daemon.demand_log("ready").await;
+    let inserted = Instant::now();
+    world.enqueue(recording).await;
+    archived(&world, recording).await;
+    assert!(
+        inserted.elapsed() < WOKEN_WITHIN,
+        "{:?}",
+        inserted.elapsed()
+    );
+    end(daemon).await;
+}
+
+#[tokio::test]
+async fn every_series_exists_from_the_start_and_counts() {
+    let world = World::local().await;
+    let daemon = scheduled(&world, NEVER).start(&["run"]);
+    let http = daemon.http().await;
+    let metrics = || async { get(&format!("{http}/metrics")).await.unwrap().1 };
+    let series = |text: &str| -> BTreeSet<String> {
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
+            .collect()
+    };
+    let first = metrics().await;
+    let mut expected: BTreeSet<String> = [
+        "archived_bytes_total",
+        "fetched_bytes_total",
+        "last_archived_timestamp_seconds",
+    ]
+    .map(|name| format!("recording_archiver_{name}"))
+    .into();
+    expected.insert(format!(
+        "recording_archiver_build_info{{version=\"{}\"}}",
+        env!("CARGO_PKG_VERSION")
+    ));
+    for outcome in [
+        "archived",
+        "already_archived",
+        "deferred",
+        "retrying",
+        "failed",
+        "released",
+    ] {
+        expected.insert(format!(
+            "recording_archiver_attempts_total{{outcome=\"{outcome}\"}}"
+        ));
+    }
+    for kind in ErrorKind::ALL {
+        expected.insert(format!(
+            "recording_archiver_errors_total{{kind=\"{kind}\"}}"
+        ));
+    }
+    assert_eq!(series(&first), expected, "{first}");
+    assert!(first.ends_with("# EOF\n"), "{first}");
+
+    let recording = offer(&world, [1], 3 * KIB)[0];
+    world.enqueue(recording).await;
+    world.enqueue(id(2)).await;
+    for sample in [
+        "attempts_total{outcome=\"archived\"} 1",
+        "attempts_total{outcome=\"failed\"} 1",
+        "errors_total{kind=\"not_found\"} 1",
+        "errors_total{kind=\"stalled\"} 0",
+        "archived_bytes_total 3072",
+        "fetched_bytes_total 3072",
+    ] {
+        let line = format!("recording_archiver_{sample}\n");
+        eventually(&line, || async {
+            metrics().await.contains(&line).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(series(&metrics().await), expected);
+    end(daemon).await;
+    assert_eq!(get(&http).await, None, "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_waited_for_at_start_and_later() {
+    let world = World::local().await;
+    let line = Line::cut_off(world.database_options()).await;
+    let binary =
+        scheduled(&world, EVERY_SECOND).with("DATABASE_URL", line.url(&world.database_url()));
+    let daemon = binary.start(&["run"]);
+    daemon.demand_log("waiting for the database").await;
+    line.mend();
+    let http = daemon.http().await;
+    demand_status(&format!("{http}/livez"), 200).await;
+    demand_status(&format!("{http}/readyz"), 200).await;
+    offer(&world, [1, 2], KIB);
+    world.enqueue(id(1)).await;
+    archived(&world, id(1)).await;
+
+    line.cut();
+    demand_status(&format!("{http}/readyz"), 503).await;
+    daemon
+        .demand_log("nothing is claimed until the database is back")
+        .await;
+    demand_status(&format!("{http}/livez"), 200).await;
+    world.enqueue(id(2)).await;
+    line.mend();
+    demand_status(&format!("{http}/readyz"), 200).await;
+    archived(&world, id(2)).await;
+    let log = end(daemon).await;
+    for once in [
+        "waiting for the database",
+        "nothing is claimed until",
+        "INFO the database is back",
+    ] {
+        assert_eq!(log.matches(once).count(), 1, "{once}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_waits_for_the_database_can_be_stopped() {
+    let world = World::local().await;
+    let line = Line::cut_off(world.database_options()).await;
+    let binary = Binary::of(&world).with("DATABASE_URL", line.url(&world.database_url()));
+    let daemon = binary.start(&["run"]);
+    daemon.demand_log("waiting for the database").await;
+    end(daemon).await;
+}
+
+/// As an administrator does, or a server that restarts.
+async fn terminate_sessions(pool: &PgPool) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = 'recording-archiver'",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn sessions_that_are_terminated_do_not_stop_it() {
+    let world = World::local().await;
+    offer(&world, [1, 2], KIB);
+    let daemon = scheduled(&world, EVERY_SECOND).start(&["run"]);
+    daemon.demand_log("ready").await;
+    world.enqueue(id(1)).await;
+    archived(&world, id(1)).await;
+    assert!(terminate_sessions(&world.pool).await > 0);
+    world.enqueue(id(2)).await;
+    archived(&world, id(2)).await;
+    end(daemon).await;
+}
+
+#[tokio::test]
+async fn a_refused_token_halts_the_claiming_is_told_once_and_burns_nothing() {
+    let world = World::local().await;
+    let ids = offer(&world, 1..=5, KIB);
+    for id in &ids {
+        world.enqueue(*id).await;
+    }
+    let binary = scheduled(&world, EVERY_SECOND).with("SIGNALWIRE_API_TOKEN", "PTwrong");
+    let daemon = binary.start(&["run"]);
+    daemon.demand_log("claiming is halted").await;
+    world.enqueue(id(6)).await;
+    let log = end(daemon).await;
+    assert_eq!(log.matches("claiming is halted").count(), 1, "{log}");
+    assert_eq!(log.matches("ERROR").count(), 1, "{log}");
+    let touched = "SELECT count(*) FROM archiver.recordings
+                    WHERE state <> 'pending' OR attempts > 0 OR lease_token IS NOT NULL";
+    assert_eq!(world.number(touched).await, 0);
+    assert_eq!(world.attempts(id(6)).await, [], "no claim after the halt");
+}
+
+#[tokio::test]
+async fn one_that_fails_does_not_keep_the_others() {
+    let world = World::local().await;
+    let ids = offer(&world, 1..=8, KIB);
+    world
+        .simulator
+        .inject(ids[0], MediaFault::Html, Times::Always);
+    world
+        .simulator
+        .inject(ids[1], MediaFault::Hang, Times::Always);
+    let daemon = scheduled(&world, NEVER).start(&["run"]);
+    daemon.demand_log("ready").await;
+    for id in &ids {
+        world.enqueue(*id).await;
+    }
+    for id in &ids[2..] {
+        settled(&world, *id).await;
+    }
+    daemon.signal(Signal::SIGTERM);
+    daemon.demand_log("stopping").await;
+    daemon.signal(Signal::SIGTERM);
+    daemon.ended().await.demand_code(1);
+}
