@@ -1,6 +1,7 @@
 -- The queue: one row per recording, from the first mention of its ID to the proof that it is stored.
 
-CREATE SCHEMA archiver;
+-- The table of applied migrations is in it already.
+CREATE SCHEMA IF NOT EXISTS archiver;
 COMMENT ON SCHEMA archiver IS
     'The recording archiver''s own tables. Insert recording IDs into archiver.recordings; read money from schema finance.';
 
@@ -86,8 +87,8 @@ CREATE TABLE archiver.recordings (
         CHECK (evidence IN ('full_object', 'read_back', 'parts')),
     CONSTRAINT sha256_is_32_bytes
         CHECK (octet_length(sha256) = 32),
-    CONSTRAINT amounts_are_not_negative
-        CHECK (attempts >= 0 AND size_bytes >= 0 AND declared_size_bytes >= 0 AND duration_secs >= 0)
+    CONSTRAINT amounts_are_amounts
+        CHECK (attempts >= 0 AND cost_usd <> 'NaN' AND size_bytes >= 0 AND declared_size_bytes >= 0 AND duration_secs >= 0)
 );
 
 COMMENT ON TABLE archiver.recordings IS
@@ -128,7 +129,7 @@ COMMENT ON COLUMN archiver.recordings.lease_token IS 'Fences the worker that hol
 COMMENT ON COLUMN archiver.recordings.lease_expires_at IS 'From this time on anybody may claim the row.';
 COMMENT ON COLUMN archiver.recordings.leased_by IS 'Host and process that hold the lease.';
 COMMENT ON COLUMN archiver.recordings.error_kind IS
-    'The last thing that went wrong, from a fixed list (see the README); NULL when nothing did.';
+    'The last thing that went wrong, NULL when nothing did. not_found: unknown at the API. not_ready: still recorded or processed. no_media: completed without a file. unauthorized: API credentials refused. throttled: too many requests. api_unavailable: API down. bad_metadata: API answer not understood. link_refused: link leads inside, or is not https. link_expired: link died early. media_unavailable: media host down. not_media: an error page or another format came. size_mismatch: declared and real size differ. truncated: fewer bytes came than announced. source_changed: file changed meanwhile. stalled: no byte moved. storage_unavailable: store down. storage_denied: store refuses. checksum_mismatch: stored is not what was sent. object_conflict: another object under the key. object_missing: archived object gone. lease_lost: another worker has it. cancelled: told to stop. internal: a defect, or the database failed.';
 COMMENT ON COLUMN archiver.recordings.error_message IS 'The same in a sentence. Never holds a link or a secret.';
 COMMENT ON COLUMN archiver.recordings.mismatched_size_bytes IS
     'Real size seen by the last attempt when it differed from the declared one; the same again fails for good.';
@@ -143,6 +144,14 @@ COMMENT ON COLUMN archiver.recordings.billing_month IS
     'First day of the UTC month of started_at, else of created_at.';
 COMMENT ON CONSTRAINT lease_exactly_while_in_progress ON archiver.recordings IS
     'A row has token, expiry and holder exactly while it is in progress.';
+COMMENT ON CONSTRAINT state_is_known ON archiver.recordings IS 'The states of the machine; see the column.';
+COMMENT ON CONSTRAINT finalized_exactly_when_terminal ON archiver.recordings IS
+    'archived and failed are final, and nothing else is.';
+COMMENT ON CONSTRAINT failed_has_a_reason ON archiver.recordings IS 'Nothing fails without saying why.';
+COMMENT ON CONSTRAINT evidence_is_known ON archiver.recordings IS 'The kinds of evidence; see the column.';
+COMMENT ON CONSTRAINT sha256_is_32_bytes ON archiver.recordings IS 'Raw bytes, not hex.';
+COMMENT ON CONSTRAINT amounts_are_amounts ON archiver.recordings IS
+    'Counts and sizes are not negative, a cost is a number.';
 COMMENT ON CONSTRAINT archived_is_proven ON archiver.recordings IS
     'Nothing is called archived without place, size, digests and evidence.';
 
@@ -185,6 +194,9 @@ COMMENT ON COLUMN archiver.attempts.outcome IS
 COMMENT ON COLUMN archiver.attempts.error_kind IS 'What went wrong, from the fixed list.';
 COMMENT ON COLUMN archiver.attempts.error_message IS 'The same in a sentence.';
 COMMENT ON COLUMN archiver.attempts.bytes_fetched IS 'Media bytes received in this attempt.';
+COMMENT ON CONSTRAINT outcome_is_known ON archiver.attempts IS 'The outcomes; see the column.';
+COMMENT ON CONSTRAINT finished_exactly_with_an_outcome ON archiver.attempts IS
+    'An attempt has an outcome exactly when it has ended.';
 COMMENT ON INDEX archiver.attempts_by_lease IS 'Settling finds its attempt by the lease.';
 
 CREATE TABLE archiver.uploads (

@@ -4,7 +4,7 @@ CREATE TABLE archiver.cost_observations (
     observation_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     recording_id     uuid NOT NULL REFERENCES archiver.recordings,
     observed_at      timestamptz NOT NULL DEFAULT now(),
-    cost_usd         numeric NOT NULL,
+    cost_usd         numeric NOT NULL CHECK (cost_usd <> 'NaN'),
     recording_status text,
     observed_by      text NOT NULL,
     CONSTRAINT observed_by_is_known CHECK (observed_by IN ('archive', 'discover', 'reprice', 'rebuild'))
@@ -20,6 +20,7 @@ COMMENT ON COLUMN archiver.cost_observations.cost_usd IS 'US dollars, exactly as
 COMMENT ON COLUMN archiver.cost_observations.recording_status IS 'What the provider said of the recording then.';
 COMMENT ON COLUMN archiver.cost_observations.observed_by IS
     'Which path saw it: archive, discover, reprice or rebuild.';
+COMMENT ON CONSTRAINT observed_by_is_known ON archiver.cost_observations IS 'The paths; see the column.';
 COMMENT ON INDEX archiver.cost_observations_by_recording IS 'The last observation of a recording.';
 
 CREATE FUNCTION archiver.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

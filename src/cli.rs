@@ -148,14 +148,14 @@ async fn dispatch(cli: Cli, progress: MultiProgress, color: bool) -> anyhow::Res
         Command::Retry(args) => queueing::retry(&session, &args, &mut out).await,
         Command::Migrate(args) => queueing::migrate(&session, &args, &mut out).await,
         Command::Status(args) => {
-            let database = session.database().await?;
+            let database = session.look().await?;
             let shown = status::status(database.pool(), &args, session.color, &mut out).await;
             database.close().await;
             shown?;
             Ok(Exit::Done)
         }
         Command::Report(ReportCommand::Costs(args)) => {
-            let database = session.database().await?;
+            let database = session.look().await?;
             let reported = report::costs(database.pool(), &args, &mut out).await;
             database.close().await;
             reported?;

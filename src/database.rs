@@ -17,6 +17,8 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Waiting for a free connection longer than this means that something is stuck.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that does not greet within this time is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What every session asks of the server: no statement and no idle transaction goes on for ever,
 /// and a client that vanished is noticed. Set after connecting, because poolers refuse unknown
 /// start-up parameters.
@@ -28,7 +30,8 @@ const SESSION: &str = "SET statement_timeout = '30s'; \
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);
 const MIGRATION_POLL: Duration = Duration::from_millis(200);
 /// Where sqlx notes what was applied.
-const MIGRATIONS_TABLE: &str = "public._sqlx_migrations";
+const SCHEMA: &str = "archiver";
+const MIGRATIONS_TABLE: &str = "archiver._sqlx_migrations";
 /// Key of the advisory lock that migrations hold (the bytes of "recarch1").
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"recarch1");
 
@@ -44,8 +47,14 @@ pub struct Database {
 pub enum DatabaseError {
     #[error("database.url is no Postgres URL (postgres://user@host/name)")]
     Url(#[source] sqlx::Error),
-    #[error("connect to the database (check that it runs, and database.url)")]
-    Unreachable(#[source] sqlx::Error),
+    #[error("{place} refuses us: {said}; check user, password and database in database.url")]
+    Refused { place: String, said: String },
+    #[error("connect to {place} (check that it runs, and database.url)")]
+    Unreachable {
+        place: String,
+        #[source]
+        source: sqlx::Error,
+    },
     #[error("start the private Postgres")]
     Embedded(#[from] EmbeddedError),
     #[error("bring the schema up to date")]
@@ -74,15 +83,19 @@ impl Database {
             let embedded = EmbeddedPostgres::start(data_dir).await?;
             (embedded.connect_options(), Some(embedded))
         };
+        let options = options.application_name("recording-archiver");
+        // The pool would say only that it waited in vain: ask once by hand for the reason.
+        let place = place(&options);
+        greet(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(SESSION).await.map(drop) })
             })
-            .connect_with(options.application_name("recording-archiver"))
+            .connect_with(options)
             .await
-            .map_err(DatabaseError::Unreachable)?;
+            .map_err(|source| DatabaseError::Unreachable { place, source })?;
         Ok(Self { pool, embedded })
     }
 
@@ -106,6 +119,49 @@ impl Database {
     }
 }
 
+/// Connects once, and says what is wrong where that fails.
+async fn greet(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
+    let place = place(options);
+    let connecting = PgConnection::connect_with(options);
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(sqlx::Error::Database(error))) if is_refusal(&*error) => {
+            Err(DatabaseError::Refused {
+                place,
+                said: error.message().to_owned(),
+            })
+        }
+        Ok(Err(source)) => Err(DatabaseError::Unreachable { place, source }),
+        Err(_) => Err(DatabaseError::Unreachable {
+            place,
+            source: sqlx::Error::PoolTimedOut,
+        }),
+    }
+}
+
+/// Class 28 is a refused user or password, 3D000 a database that does not exist.
+fn is_refusal(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error
+        .code()
+        .is_some_and(|code| code.starts_with("28") || code == "3D000")
+}
+
+/// Where the database is, without the password.
+fn place(options: &PgConnectOptions) -> String {
+    let host = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    format!("{host}/{}", options.get_database().unwrap_or_default())
+}
+
+/// Whether the views and tables are there at all, for commands that only look.
+pub async fn has_schema(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT to_regclass('finance.recordings') IS NOT NULL")
+        .fetch_one(pool)
+        .await
+}
+
 /// Brings the schema up to date. Processes that start at once wait for each other.
 pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
     if is_current(pool).await {
@@ -114,9 +170,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
     let options = pool.connect_options();
     // A connection of its own: the lock must go with it, whatever happens, and building an index
     // takes longer than the pool's statements may.
-    let mut connection = PgConnection::connect_with(&options)
-        .await
-        .map_err(DatabaseError::Unreachable)?;
+    let mut connection = greet(&options).await?;
     let result = migrate_locked(&mut connection).await;
     drop(connection.close().await);
     result
@@ -124,9 +178,9 @@ pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
 
 /// Whether exactly this version's migrations are applied: the usual case, which needs no lock and
 /// no right to create anything.
-async fn is_current(pool: &PgPool) -> bool {
+pub async fn is_current(pool: &PgPool) -> bool {
     let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(
-        "SELECT version, checksum FROM public._sqlx_migrations WHERE success ORDER BY version",
+        "SELECT version, checksum FROM archiver._sqlx_migrations WHERE success ORDER BY version",
     )
     .fetch_all(pool)
     .await;
@@ -146,7 +200,10 @@ async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseErr
                 .bind(MIGRATION_LOCK)
                 .fetch_one(&mut *connection)
                 .await
-                .map_err(DatabaseError::Unreachable)?;
+                .map_err(|source| DatabaseError::Unreachable {
+                    place: "the database".to_owned(),
+                    source,
+                })?;
             if got {
                 return Ok::<(), DatabaseError>(());
             }
@@ -159,8 +216,8 @@ async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseErr
     let mut migrator = Migrator::with_migrations(MIGRATOR.migrations.to_vec());
     // Held above already.
     migrator.set_locking(false);
-    // Unqualified, it would be looked for in the schema that has the role's name first: for the
-    // role `archiver` that is ours, once it exists.
+    // In our own schema: others may share the database, and keep a table of that name too.
+    migrator.create_schema(SCHEMA);
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
     let result = migrator.run_direct(None, &mut *connection, false).await;
     // Behind a pooler the session outlives this connection, and the lock with it.

@@ -187,7 +187,9 @@ impl ErrorKind {
             Self::SourceChanged => "nothing: it is fetched again from the start",
             Self::Stalled => "check the network; raise transfer.idle_timeout on slow lines",
             Self::StorageUnavailable => "check the store and storage.endpoint; it is tried again",
-            Self::StorageDenied => "check the storage credentials and their rights on the bucket",
+            Self::StorageDenied => {
+                "check the storage credentials and their rights on the bucket, or who owns the directory"
+            }
             Self::ChecksumMismatch => "suspect the store or the line to it; it is sent again",
             Self::ObjectConflict => {
                 "another object stands under the key: move it away, then run `retry`"

@@ -32,7 +32,7 @@ pub enum Verbosity {
 pub fn init(format: LogFormat, verbosity: Verbosity, color: bool, progress: &MultiProgress) {
     let default = match verbosity {
         // The scheduler tells of its own birth at this level.
-        Verbosity::Service => "info,sqlx=warn,tokio_cron_scheduler=warn",
+        Verbosity::Service => "info,sqlx=warn,object_store=warn,tokio_cron_scheduler=warn",
         Verbosity::Command => "warn,recording_archiver::archive=off",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,6 @@ use super::ids::IdArgs;
 use super::lines::{Line, LineFormat, LineOutcome};
 use super::session::Session;
 use crate::archive::{Archiver, Report};
-use crate::config::SignalWireConfig;
 use crate::daemon::Shutdown;
 use crate::digest::Fingerprint;
 use crate::error::{ErrorKind, chain};
@@ -60,25 +60,23 @@ pub(super) async fn run(
         return dry_run::run(session, &ids, args.force, out).await;
     }
     let shutdown = Shutdown::on_signals(DRAIN)?;
+    let impatient = shutdown.impatient.clone();
     let database = session.database().await?;
-    let backfill = Backfill {
-        archiver: Arc::new(session.archiver(database.pool())?),
+    let backfill = Arc::new(Backfill {
+        archiver: session.archiver(database.pool())?,
         board: Board::default(),
         force: args.force,
         give_up_at: args.wait.map(|wait| Instant::now() + wait),
         halted: OnceLock::new(),
         stop: shutdown.soft.clone(),
+    });
+    let space = &session.config.signalwire()?.space;
+    backfill.archiver.queue.register_project(space).await?;
+    queue::enqueue(database.pool(), &ids).await?;
+    let result = tokio::select! {
+        result = backfill.run(session, ids, args.output, out) => result,
+        () = impatient.cancelled() => Ok(Exit::Later),
     };
-    let result = backfill
-        .run(
-            session,
-            session.config.signalwire()?,
-            &database,
-            &ids,
-            args.output,
-            out,
-        )
-        .await;
     database.close().await;
     result
 }
@@ -86,7 +84,7 @@ pub(super) async fn run(
 /// One run over a list of recordings.
 #[derive(Debug)]
 struct Backfill {
-    archiver: Arc<Archiver>,
+    archiver: Archiver,
     board: Board,
     force: bool,
     /// With `--wait`: until when.
@@ -98,41 +96,47 @@ struct Backfill {
 
 impl Backfill {
     async fn run(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
-        signalwire: &SignalWireConfig,
-        database: &crate::database::Database,
-        ids: &[RecordingId],
+        ids: Vec<RecordingId>,
         format: LineFormat,
         out: &mut impl Write,
     ) -> anyhow::Result<Exit> {
-        self.archiver
-            .queue
-            .register_project(&signalwire.space)
-            .await?;
-        queue::enqueue(database.pool(), ids).await?;
-
-        let bars = Bars::follow(
-            self.board.clone(),
-            &session.progress,
-            Some(ids.len() as u64),
-        );
-        let mut lines = stream::iter(ids.iter().copied())
-            .map(|id| self.one(id))
+        let total = ids.len();
+        let bars = Bars::follow(self.board.clone(), &session.progress, Some(total as u64));
+        // Each in a task of its own: whoever reads our lines slowly must not hold up transfers
+        // and their leases.
+        let mut lines = stream::iter(ids)
+            .map(|id| {
+                let backfill = Arc::clone(self);
+                let attempt = tokio::spawn(async move { backfill.one(id).await });
+                async move { attempt.await.unwrap_or_else(|panic| panicked(id, &panic)) }
+            })
             .buffer_unordered(session.config.worker.concurrency);
         let mut tally = Tally::default();
+        let mut unheard = None;
         while let Some(line) = lines.next().await {
             tally.count(line.outcome);
             bars.one_done();
-            bars.beside(|| line.write(format, out))?;
+            if unheard.is_none()
+                && let Err(error) = bars.beside(|| line.write(format, out))
+            {
+                // Nobody reads any more: what runs is given back, in order.
+                self.stop.cancel();
+                unheard = Some(error);
+            }
         }
         drop(bars);
-        if format == LineFormat::Text && ids.len() > 1 {
+        if let Some(error) = unheard {
+            tracing::debug!("stopped, because the output is closed: {error}");
+            return Ok(Exit::Later);
+        }
+        if format == LineFormat::Text && total > 1 {
             writeln!(out, "{}", tally.summary())?;
         }
         if let Some((kind, message)) = self.halted.get() {
             tracing::error!("stopped: {message}. Cure: {}", kind.cure());
-            return Ok(Exit::Usage);
+            return Ok(Exit::of_halt(*kind));
         }
         Ok(tally.exit())
     }
@@ -266,6 +270,15 @@ impl Backfill {
         row: ArchivedRow,
     ) -> Result<(Line, Option<Duration>), queue::QueueError> {
         let found = match ObjectKey::from_stored(row.object_key.clone()) {
+            Ok(key) if self.archiver.storage.object_url(&key) != row.object_url => {
+                let message = format!(
+                    "it is archived at {}, which is not in the store that is configured",
+                    row.object_url
+                );
+                let kind = Some(ErrorKind::ObjectConflict);
+                let line = Line::bare(id, LineOutcome::Failed, kind, Some(message));
+                return Ok((line, None));
+            }
             Ok(key) => self.archiver.storage.read_back(&key).await,
             Err(error) => Err(error.into()),
         };
@@ -304,6 +317,16 @@ fn deferred(id: RecordingId, kind: ErrorKind, message: &str) -> Line {
         LineOutcome::Deferred,
         Some(kind),
         Some(message.to_owned()),
+    )
+}
+
+fn panicked(id: RecordingId, panic: &JoinError) -> Line {
+    let message = format!("a defect; it is tried again when its lease has run out: {panic}");
+    Line::bare(
+        id,
+        LineOutcome::Retrying,
+        Some(ErrorKind::Internal),
+        Some(message),
     )
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::exit::{Exit, explain};
 use super::session::Session;
+use crate::database;
 use crate::printable::printable;
 use crate::storage::Enforcement;
 
@@ -65,7 +66,12 @@ fn configuration(session: &Session, findings: &mut Findings<'_, impl Write>) -> 
 
 async fn database(session: &Session, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
     let what = "database";
-    match session.database().await {
+    if session.config.database.url.is_none() && !session.has_private_postgres() {
+        let place = session.config.data_dir.display();
+        let note = format!("none yet; `run` or `archive` makes a private Postgres under {place}");
+        return findings.note(what, &note);
+    }
+    match session.connect().await {
         Ok(database) => {
             let version: Result<String, _> = sqlx::query_scalar("SHOW server_version")
                 .fetch_one(database.pool())
@@ -75,10 +81,12 @@ async fn database(session: &Session, findings: &mut Findings<'_, impl Write>) ->
                 None => "as configured".to_owned(),
             };
             let version = version.unwrap_or_else(|_| "?".to_owned());
-            findings.good(
-                what,
-                &format!("Postgres {version}, schema up to date, {place}"),
-            )?;
+            let schema = if database::is_current(database.pool()).await {
+                "schema up to date"
+            } else {
+                "schema NOT up to date (the next start, or `migrate`, brings it there)"
+            };
+            findings.good(what, &format!("Postgres {version}, {schema}, {place}"))?;
             database.close().await;
         }
         Err(error) => {

@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::database::DatabaseError;
 use crate::database::embedded::EmbeddedError;
 use crate::error::{Disposition, ErrorKind};
+use crate::finance::GrantError;
 use crate::upkeep::RepriceError;
 
 /// How a command ends.
@@ -71,11 +72,16 @@ impl Exit {
                 };
             }
             match cause.downcast_ref() {
-                Some(DatabaseError::Url(_) | DatabaseError::Newer(_)) => return Self::Usage,
-                Some(DatabaseError::Unreachable(_) | DatabaseError::MigrationLocked(_)) => {
+                Some(
+                    DatabaseError::Url(_) | DatabaseError::Newer(_) | DatabaseError::Refused { .. },
+                ) => return Self::Usage,
+                Some(DatabaseError::Unreachable { .. } | DatabaseError::MigrationLocked(_)) => {
                     return Self::Later;
                 }
                 Some(DatabaseError::Embedded(_) | DatabaseError::Migrate(_)) | None => {}
+            }
+            if let Some(GrantError::NoSuchRole { .. }) = cause.downcast_ref() {
+                return Self::Usage;
             }
             if cause.is::<EmbeddedError>() {
                 return Self::Usage;

@@ -62,7 +62,7 @@ pub(super) async fn retry(
     } else {
         Chosen::Ids(args.id.clone())
     };
-    let database = session.database().await?;
+    let database = session.look().await?;
     let retried = queue::retry(database.pool(), &chosen).await;
     database.close().await;
     let retried = retried?;

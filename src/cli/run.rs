@@ -7,6 +7,7 @@ use anyhow::Context;
 use sqlx::PgPool;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::bars::Bars;
 use super::exit::Exit;
@@ -19,7 +20,6 @@ use crate::daemon::{
 use crate::database::{Database, DatabaseError};
 use crate::error::chain;
 use crate::finance::ledger;
-use crate::metrics::Metrics;
 use crate::progress::Board;
 use crate::queue::{self, Outcome};
 use crate::upkeep;
@@ -28,6 +28,8 @@ use crate::upkeep;
 const LONGEST_START_WAIT: Duration = Duration::from_secs(30);
 /// A cost that is not final is asked for again at most this often.
 const REPRICE_PAUSE: Duration = Duration::from_hours(12);
+/// How often the project says that its archiver is still there.
+const REGISTER_AGAIN: Duration = Duration::from_hours(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
@@ -119,24 +121,47 @@ async fn serve(session: &Session, shutdown: &Shutdown) -> anyhow::Result<Exit> {
         ),
         None => None,
     };
-    let Some(database) = wait_for_database(session, shutdown).await? else {
-        return Ok(Exit::Done);
+    let health = Health::default();
+    // Everything that runs beside the worker ends with it.
+    let beside = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    if let Some(http) = http {
+        tracing::info!("health and metrics on http://{}", http.local_addr()?);
+        tasks.spawn(http.serve(health.clone(), beside.clone()));
+    }
+    let result = match wait_for_database(session, shutdown).await {
+        Ok(Some(database)) => {
+            let result = service(session, &database, &health, &beside, shutdown).await;
+            database.close().await;
+            result
+        }
+        Ok(None) => Ok(Exit::Done),
+        Err(error) => Err(error),
     };
-    let result = service(session, &database, http, shutdown).await;
-    database.close().await;
+    beside.cancel();
+    finish(tasks).await;
     result
+}
+
+/// Waits for what runs beside the worker; a panic there is told, and ends nothing else.
+async fn finish(mut tasks: JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(panic) = ended {
+            tracing::error!("a task beside the worker ended in a panic: {panic}");
+        }
+    }
 }
 
 async fn service(
     session: &Session,
     database: &Database,
-    http: Option<HttpServer>,
+    health: &Health,
+    beside: &CancellationToken,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Exit> {
     let config = &session.config;
     let pool = database.pool();
     let archiver = prepare(session, pool).await?;
-    let metrics = Metrics::new();
     let (reports, mut heard) = mpsc::unbounded_channel::<Report>();
     let worker = Worker::new(
         Arc::clone(&archiver),
@@ -144,24 +169,15 @@ async fn service(
         Board::default(),
         reports,
     );
-    // Everything that runs beside the worker ends with it.
-    let beside = shutdown.hard.child_token();
+    // The first to be there is this one: nobody else fills it.
+    drop(health.running.set((worker.pulse(), pool.clone())));
     let mut tasks = JoinSet::new();
-    if let Some(http) = http {
-        let health = Health {
-            pulse: worker.pulse(),
-            pool: pool.clone(),
-            metrics: metrics.clone(),
-        };
-        tracing::info!("health and metrics on http://{}", http.local_addr()?);
-        tasks.spawn(http.serve(health, beside.clone()));
-    }
     let bell = Arc::new(Notify::new());
     {
         let (pool, bell, stop) = (pool.clone(), Arc::clone(&bell), beside.clone());
         tasks.spawn(async move { queue::listen(pool, &bell, stop).await });
     }
-    let counted = metrics.clone();
+    let counted = health.metrics.clone();
     tasks.spawn(async move {
         while let Some(report) = heard.recv().await {
             counted.count(&report);
@@ -170,12 +186,15 @@ async fn service(
     let (sweep_bell, reprice_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     // The daemon sweeps at start too.
     sweep_bell.notify_one();
-    {
+    let space = config.signalwire()?.space.clone();
+    for chore in [
+        Chore::Sweep(Arc::clone(&sweep_bell)),
+        Chore::Reprice(Arc::clone(&reprice_bell)),
+        Chore::Register(space),
+    ] {
         let (archiver, pool, stop) = (Arc::clone(&archiver), pool.clone(), beside.clone());
-        let (sweep_bell, reprice_bell) = (Arc::clone(&sweep_bell), Arc::clone(&reprice_bell));
         tasks.spawn(async move {
-            let chores = chores(&archiver, &pool, &sweep_bell, &reprice_bell);
-            stop.run_until_cancelled(chores).await;
+            stop.run_until_cancelled(chore.run(&archiver, &pool)).await;
         });
     }
     let optional = |schedule: &Option<CronSchedule>, bell: &Arc<Notify>| {
@@ -208,7 +227,7 @@ async fn service(
     notify_stopping();
     chimes.stop().await;
     beside.cancel();
-    tasks.join_all().await;
+    finish(tasks).await;
     tracing::info!("stopped");
     Ok(Exit::Done)
 }
@@ -234,7 +253,9 @@ async fn wait_for_database(
     loop {
         match session.database().await {
             Ok(database) => return Ok(Some(database)),
-            Err(error @ DatabaseError::Unreachable(_)) => {
+            Err(
+                error @ (DatabaseError::Unreachable { .. } | DatabaseError::MigrationLocked(_)),
+            ) => {
                 if !told {
                     tracing::error!("waiting for the database: {}", chain(&error));
                     told = true;
@@ -250,21 +271,38 @@ async fn wait_for_database(
     }
 }
 
-/// The periodic chores, one at a time, whenever their bell rings.
-async fn chores(archiver: &Archiver, pool: &PgPool, sweep: &Notify, reprice: &Notify) {
-    loop {
-        tokio::select! {
-            () = sweep.notified() => {
+/// What is done beside the archiving, each in a task of its own.
+enum Chore {
+    Sweep(Arc<Notify>),
+    Reprice(Arc<Notify>),
+    /// Of the space with this name.
+    Register(String),
+}
+
+impl Chore {
+    async fn run(self, archiver: &Archiver, pool: &PgPool) {
+        match self {
+            Self::Sweep(bell) => loop {
+                bell.notified().await;
                 if let Err(error) = upkeep::sweep(pool, &archiver.storage, false).await {
                     tracing::warn!("sweep: {}", chain(&error));
                 }
-            }
-            () = reprice.notified() => {
+            },
+            Self::Reprice(bell) => loop {
+                bell.notified().await;
                 match upkeep::reprice(pool, &archiver.signalwire, REPRICE_PAUSE).await {
-                    Ok(done) => tracing::info!(done.asked, done.gone, done.left, "asked for costs again"),
+                    Ok(done) => {
+                        tracing::info!(done.asked, done.gone, done.left, "asked for costs again");
+                    }
                     Err(error) => tracing::warn!("reprice: {}", chain(&error)),
                 }
-            }
+            },
+            Self::Register(space) => loop {
+                tokio::time::sleep(REGISTER_AGAIN).await;
+                if let Err(error) = archiver.queue.register_project(&space).await {
+                    tracing::debug!("{}", chain(&error));
+                }
+            },
         }
     }
 }

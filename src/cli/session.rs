@@ -4,6 +4,7 @@ use anyhow::Context;
 use indicatif::MultiProgress;
 use sqlx::PgPool;
 
+use super::exit::UsageError;
 use crate::archive::{Archiver, Breaker, Policy};
 use crate::config::Config;
 use crate::database::{self, Database};
@@ -43,6 +44,37 @@ impl Session {
             workers.saturating_add(SPARE_CONNECTIONS),
         )
         .await
+    }
+
+    /// Connects for a command that only looks: nothing is created for it, because an empty answer
+    /// from a database made just now would be taken for the truth.
+    pub(super) async fn look(&self) -> anyhow::Result<Database> {
+        if self.config.database.url.is_none() && !self.has_private_postgres() {
+            return Err(UsageError(format!(
+                "no database: database.url is not set, and there is no private Postgres under {}; \
+                 set DATABASE_URL, or DATABASE_URL_FILE to the service's credential",
+                self.config.data_dir.display()
+            ))
+            .into());
+        }
+        let database = self.connect().await?;
+        match database::has_schema(database.pool()).await {
+            Ok(true) => Ok(database),
+            Ok(false) => {
+                database.close().await;
+                let cure = "the database has no schema yet; run `recording-archiver migrate`";
+                Err(UsageError(cure.to_owned()).into())
+            }
+            Err(error) => {
+                database.close().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Whether a private Postgres was ever made here.
+    pub(super) fn has_private_postgres(&self) -> bool {
+        self.config.data_dir.join("postgres").exists()
     }
 
     /// Connects and brings the schema up to date.

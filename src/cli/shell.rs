@@ -1,6 +1,6 @@
 //! `completions` and `man`.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap_complete::Shell;
 
@@ -30,16 +30,19 @@ pub(super) fn manual(out: &mut impl Write) -> anyhow::Result<Exit> {
     let mut command = Cli::definition();
     command.build();
     clap_mangen::Man::new(command.clone()).render(out)?;
+    sections_of(&command, "", out)?;
+    Ok(Exit::Done)
+}
+
+fn sections_of(command: &clap::Command, parents: &str, out: &mut impl Write) -> io::Result<()> {
     for subcommand in command.get_subcommands().filter(|c| c.get_name() != "help") {
+        let name = format!("{parents}{}", subcommand.get_name());
         let page = clap_mangen::Man::new(subcommand.clone());
-        writeln!(
-            out,
-            ".SH \"COMMAND {}\"",
-            subcommand.get_name().to_uppercase()
-        )?;
+        writeln!(out, ".SH \"COMMAND {}\"", name.to_uppercase())?;
         page.render_synopsis_section(out)?;
         page.render_description_section(out)?;
         page.render_options_section(out)?;
+        sections_of(subcommand, &format!("{name} "), out)?;
     }
-    Ok(Exit::Done)
+    Ok(())
 }

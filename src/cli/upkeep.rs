@@ -20,7 +20,7 @@ pub(super) async fn sweep(
     out: &mut impl Write,
 ) -> anyhow::Result<Exit> {
     let storage = session.storage()?;
-    let database = session.database().await?;
+    let database = session.look().await?;
     let swept = upkeep::sweep(database.pool(), &storage, args.dry_run).await;
     database.close().await;
     let swept = swept?;
@@ -42,7 +42,7 @@ pub(super) async fn sweep(
 
 pub(super) async fn reprice(session: &Session, out: &mut impl Write) -> anyhow::Result<Exit> {
     let signalwire = session.signalwire()?;
-    let database = session.database().await?;
+    let database = session.look().await?;
     let repriced = upkeep::reprice(database.pool(), &signalwire, Duration::ZERO).await;
     database.close().await;
     let repriced = repriced?;

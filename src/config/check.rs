@@ -53,6 +53,18 @@ impl Checker<'_> {
         self.settings.get(name).map(|given| given.text.clone())
     }
 
+    /// A signed link lives a week at most: what is longer would be refused for every recording.
+    fn media_ttl(&mut self) -> Duration {
+        const LONGEST: Duration = Duration::from_hours(7 * 24);
+        self.value("signalwire.media_ttl", |text| {
+            let ttl = value::duration(text, SECOND)?;
+            if ttl > LONGEST {
+                return Err("a signed link lives 7d at most".into());
+            }
+            Ok(ttl)
+        })
+    }
+
     fn duration(&mut self, name: &str, shortest: Duration) -> Duration {
         self.value(name, |text| value::duration(text, shortest))
     }
@@ -98,7 +110,7 @@ impl Checker<'_> {
         let api_token = self.secret("signalwire.api_token");
         // The token goes into a header.
         self.optional("signalwire.api_token", value::word);
-        let media_ttl = self.duration("signalwire.media_ttl", SECOND);
+        let media_ttl = self.media_ttl();
         let requests_per_second = self.value("signalwire.requests_per_second", value::rate);
         let allow_private_media = self.optional("signalwire.allow_private_media", value::boolean);
         let (Some(space), Some(project_id), Some(api_token)) = (space, project_id, api_token)

@@ -1,6 +1,7 @@
 //! What the operator's tools ask over HTTP: alive, ready, how much.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,10 +24,11 @@ const STUCK_AFTER: Duration = Duration::from_secs(90);
 const READY_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the answers are made from.
-#[derive(Debug, Clone)]
+///
+/// Empty until the database has been reached: alive, but not ready.
+#[derive(Debug, Clone, Default)]
 pub struct Health {
-    pub pulse: Pulse,
-    pub pool: PgPool,
+    pub running: Arc<OnceLock<(Pulse, PgPool)>>,
     pub metrics: Metrics,
 }
 
@@ -65,7 +67,10 @@ impl HttpServer {
 }
 
 async fn livez(State(health): State<Health>) -> (StatusCode, String) {
-    let age = health.pulse.age();
+    let age = health
+        .running
+        .get()
+        .map_or(Duration::ZERO, |(pulse, _)| pulse.age());
     if age < STUCK_AFTER {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
@@ -75,7 +80,13 @@ async fn livez(State(health): State<Health>) -> (StatusCode, String) {
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
-    let asked = sqlx::query("SELECT 1").execute(&health.pool);
+    let Some((_, pool)) = health.running.get() else {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "waiting for the database\n",
+        );
+    };
+    let asked = sqlx::query("SELECT 1").execute(pool);
     match tokio::time::timeout(READY_WITHIN, asked).await {
         Ok(Ok(_)) => (StatusCode::OK, "ok\n"),
         _ => (

@@ -1,5 +1,6 @@
-//! The worker: at every bell, claims as many recordings as it has free slots, archives them side
-//! by side, and never holds more than it can work on now.
+//! The worker: at every bell (the schedule's, or a notification's) and whenever a slot falls free,
+//! claims as many recordings as it has free slots, archives them side by side, and never holds
+//! more than it can work on now.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use crate::progress::Board;
 use crate::queue::{Claim, QueueError};
 use crate::recording::RecordingId;
 
-/// Without a bell the queue is looked at this often: notifications get lost.
-const POLL: Duration = Duration::from_secs(15);
+/// Without a bell the loop still turns this often, for its pulse and what has gone wrong.
+const TURN: Duration = Duration::from_secs(15);
 /// After a refusal, the first and the longest wait before it is checked again.
 const FIRST_HALT: Duration = Duration::from_secs(15);
 const LONGEST_HALT: Duration = Duration::from_mins(15);
@@ -104,6 +105,7 @@ impl Worker {
         let mut halt: Option<Halt> = None;
         let mut last_halt: Option<Halt> = None;
         let mut outage: Option<Duration> = None;
+        let mut look = true;
         loop {
             self.pulse.beat();
             let wait = match &mut halt {
@@ -112,15 +114,21 @@ impl Worker {
                     if shutdown.soft.run_until_cancelled(check).await == Some(true) {
                         tracing::info!("{} is cured: claiming again", halted.kind);
                         (last_halt, halt) = (halt, None);
+                        look = true;
                         continue;
                     }
                     halted.until_next_check()
                 }
-                None => self.claim_or_wait_for_database(&mut outage, shutdown).await,
+                None if look || outage.is_some() => {
+                    self.claim_or_wait_for_database(&mut outage, shutdown).await
+                }
+                None => TURN,
             };
+            look = false;
             tokio::select! {
                 () = shutdown.soft.cancelled() => break,
                 refused = self.next_report(), if !self.running.is_empty() => {
+                    look = true;
                     if let (Some((kind, message)), None) = (refused, &halt) {
                         tracing::error!(
                             error.kind = kind.as_str(),
@@ -130,8 +138,8 @@ impl Worker {
                         halt = Some(Halt::after(last_halt.take(), kind));
                     }
                 }
-                () = bell.notified(), if halt.is_none() && outage.is_none() => {}
-                () = tokio::time::sleep(wait.min(POLL)) => {}
+                () = bell.notified(), if halt.is_none() && outage.is_none() => look = true,
+                () = tokio::time::sleep(wait.min(TURN)) => {}
             }
         }
         self.finish_running().await;
@@ -144,11 +152,11 @@ impl Worker {
         shutdown: &Shutdown,
     ) -> Duration {
         match (self.fill_slots(shutdown).await, *outage) {
-            (Ok(()), None) => POLL,
+            (Ok(()), None) => TURN,
             (Ok(()), Some(_)) => {
                 tracing::info!("the database is back: claiming again");
                 *outage = None;
-                POLL
+                TURN
             }
             (Err(error), None) => {
                 tracing::error!(
@@ -219,7 +227,7 @@ impl Worker {
             self.pulse.beat();
             tokio::select! {
                 _ = self.next_report() => {}
-                () = tokio::time::sleep(POLL) => {}
+                () = tokio::time::sleep(TURN) => {}
             }
         }
     }

@@ -42,9 +42,7 @@ pub struct SignalWire {
 pub enum ApiError {
     #[error("the API knows no such recording (404), or it belongs to another project")]
     NotFound,
-    #[error(
-        "the API refuses the credentials ({status}): check signalwire.project_id and api_token, and that the token has the Video scope"
-    )]
+    #[error("the API refuses the credentials ({status})")]
     Unauthorized { status: StatusCode },
     #[error("the API asks for fewer requests (429)")]
     Throttled { retry_after: Option<Duration> },

@@ -8,7 +8,9 @@ use crate::harness::postgres::{TestDatabase, database};
 /// A database for one test with our schema in it.
 pub(crate) async fn migrated_database() -> TestDatabase {
     let database = database().await;
-    sqlx::migrate!().run(&database.pool()).await.unwrap();
+    recording_archiver::database::migrate(&database.pool())
+        .await
+        .unwrap();
     database
 }
 

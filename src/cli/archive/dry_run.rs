@@ -69,7 +69,7 @@ async fn known_states(
     ids: &[RecordingId],
 ) -> anyhow::Result<std::collections::HashMap<RecordingId, String>> {
     // A private Postgres that was never started has no rows, and is not created for looking.
-    if session.config.database.url.is_none() && !session.config.data_dir.join("postgres").exists() {
+    if session.config.database.url.is_none() && !session.has_private_postgres() {
         return Ok(std::collections::HashMap::new());
     }
     let database = session.connect().await?;

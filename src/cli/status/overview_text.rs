@@ -18,8 +18,7 @@ pub(super) fn write(overview: &Overview, style: Style, out: &mut dyn Write) -> i
     if overview.states.total() == 0 {
         return writeln!(
             out,
-            "No recordings yet. `recording-archiver enqueue --id UUID` adds one, \
-             `recording-archiver discover` all that the provider has."
+            "No recordings yet. `recording-archiver enqueue --id UUID` adds one."
         );
     }
     let lines = [

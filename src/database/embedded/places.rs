@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::account::Account;
 use super::error::EmbeddedError;
@@ -55,21 +56,21 @@ impl Places {
 
         let entrance = data_dir.join("postgres");
         let known_home = known_home(&entrance)?;
-        let elsewhere = Path::new(ELSEWHERE).join(short_hash(data_dir));
-        let existing_home = known_home.as_ref().unwrap_or(&elsewhere);
-        let home_owner = fs::metadata(existing_home).map_or(0, |home| home.uid());
+        let home_owner = known_home
+            .as_ref()
+            .and_then(|home| fs::metadata(home).ok())
+            .map_or(0, |home| home.uid());
         let account = Account::choose(&[home_owner, data_dir_owner])?;
 
         let home = match known_home {
             Some(home) => home,
             None if account.switches() && !account.may_enter(data_dir).await => {
-                make_elsewhere(&elsewhere, &account)?;
-                link(&elsewhere, &entrance)?;
+                let home = make_elsewhere(&entrance, &account)?;
                 tracing::info!(
-                    home = %elsewhere.display(),
+                    home = %home.display(),
                     "the private Postgres lies outside the data directory, which its user may not enter"
                 );
-                elsewhere
+                home
             }
             None => entrance,
         };
@@ -165,14 +166,24 @@ fn known_home(entrance: &Path) -> Result<Option<PathBuf>, EmbeddedError> {
         .map_err(EmbeddedError::place("follow", entrance))
 }
 
-fn make_elsewhere(home: &Path, account: &Account) -> Result<(), EmbeddedError> {
+/// Makes a home elsewhere and links it from the data directory. The link alone says which home is
+/// whose: a data directory that was deleted and made again begins with a new one.
+fn make_elsewhere(entrance: &Path, account: &Account) -> Result<PathBuf, EmbeddedError> {
     // Passable for every account, readable for none.
     DirBuilder::new()
         .recursive(true)
         .mode(0o711)
         .create(ELSEWHERE)
         .map_err(EmbeddedError::place("create", Path::new(ELSEWHERE)))?;
-    private_directory(home, account)
+    let made = Path::new(ELSEWHERE).join(Uuid::new_v4().to_string());
+    private_directory(&made, account)?;
+    link(&made, entrance)?;
+    let home = known_home(entrance)?.unwrap_or_else(|| made.clone());
+    if home != made {
+        // Another process was first.
+        fs::remove_dir(&made).map_err(EmbeddedError::place("remove", &made))?;
+    }
+    Ok(home)
 }
 
 fn link(home: &Path, entrance: &Path) -> Result<(), EmbeddedError> {

@@ -36,7 +36,7 @@ async fn each_broken_part_is_told_with_its_cure_and_the_others_are_looked_at() {
             "database",
             "DATABASE_URL",
             "postgres://archiver@127.0.0.1:9/archiver",
-            ["connect to the database", "cure: check database.url"],
+            ["check that it runs", "cure: check database.url"],
         ),
         (
             "api",
