@@ -89,6 +89,7 @@ impl Storage {
             options.attributes =
                 Attributes::from_iter([(Attribute::ContentType, "application/json")]);
         }
+        self.clear_staging(key).await;
         let path = key.manifest();
         self.backend
             .plain()
