@@ -1,11 +1,15 @@
 //! The command line as people and scripts meet it: the real binary, its exit codes, its words.
 
+mod alone;
 mod archive;
 mod doctor;
 mod ending;
 mod interrupted;
+mod projects;
 mod queueing;
+mod secrets;
 mod service;
+mod simulate;
 mod usage;
 
 use serde_json::Value;
@@ -42,7 +46,7 @@ fn outcome(line: &Value) -> (&str, Option<&str>) {
 }
 
 /// `--id` for each.
-fn id_flags<'a>(ids: &'a [String]) -> Vec<&'a str> {
+fn id_flags(ids: &[String]) -> Vec<&str> {
     ids.iter().flat_map(|id| ["--id", id.as_str()]).collect()
 }
 

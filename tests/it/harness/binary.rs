@@ -23,7 +23,7 @@ use super::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 use super::world::{PREFIX, Store, World};
 
 /// A command that takes longer hangs.
-const ENDS_WITHIN: Duration = Duration::from_secs(120);
+const ENDS_WITHIN: Duration = Duration::from_mins(2);
 const SAYS_WITHIN: Duration = Duration::from_secs(30);
 
 /// The binary, and what its processes find around them.

@@ -84,16 +84,12 @@ async fn carry(
 }
 
 async fn connect(server: &PgConnectOptions) -> Option<Box<dyn Stream>> {
-    Some(match server.get_socket() {
-        Some(directory) => {
-            let path = directory.join(format!(".s.PGSQL.{}", server.get_port()));
-            Box::new(UnixStream::connect(path).await.ok()?)
-        }
-        None => {
-            let address = (server.get_host(), server.get_port());
-            Box::new(TcpStream::connect(address).await.ok()?)
-        }
-    })
+    if let Some(directory) = server.get_socket() {
+        let path = directory.join(format!(".s.PGSQL.{}", server.get_port()));
+        return Some(Box::new(UnixStream::connect(path).await.ok()?));
+    }
+    let address = (server.get_host(), server.get_port());
+    Some(Box::new(TcpStream::connect(address).await.ok()?))
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
