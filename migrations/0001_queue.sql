@@ -228,3 +228,19 @@ COMMENT ON FUNCTION archiver.ring() IS 'Tells listening workers that there may b
 CREATE TRIGGER ring AFTER INSERT ON archiver.recordings
     FOR EACH STATEMENT EXECUTE FUNCTION archiver.ring();
 COMMENT ON TRIGGER ring ON archiver.recordings IS 'Wakes the workers after an enqueue.';
+
+-- The migrations' own table, which is there before its first migration when this program applies it.
+DO $$
+BEGIN
+    IF to_regclass('archiver._sqlx_migrations') IS NULL THEN
+        RETURN;
+    END IF;
+    COMMENT ON TABLE archiver._sqlx_migrations IS 'Which migrations have been applied. Not for other hands.';
+    COMMENT ON COLUMN archiver._sqlx_migrations.version IS 'Number of the migration.';
+    COMMENT ON COLUMN archiver._sqlx_migrations.description IS 'Its name.';
+    COMMENT ON COLUMN archiver._sqlx_migrations.installed_on IS 'When it was applied.';
+    COMMENT ON COLUMN archiver._sqlx_migrations.success IS 'Whether it was applied whole.';
+    COMMENT ON COLUMN archiver._sqlx_migrations.checksum IS 'Digest of its text: an applied migration is never edited.';
+    COMMENT ON COLUMN archiver._sqlx_migrations.execution_time IS 'How long it took, in nanoseconds.';
+END
+$$;

@@ -181,8 +181,8 @@ impl Storage {
         }
     }
 
-    /// Removes what a killed process left of an earlier attempt to write this file. Only once the
-    /// file itself is published: the name of a part file that a late worker still writes must not
+    /// Removes what killed processes left of earlier attempts to write an object or its manifest.
+    /// Only once both are stored: the name of a part file that a late worker still writes must not
     /// be given to another.
     async fn clear_staging(&self, key: &ObjectKey) {
         let StorageLocation::File { root } = &self.location else {
@@ -197,17 +197,25 @@ impl Storage {
             return;
         };
         while let Ok(Some(entry)) = entries.next_entry().await {
-            // object_store stages `name` as `name#1`, `name#2`, …
             let stale = entry
                 .file_name()
                 .to_str()
-                .and_then(|other| other.strip_prefix(name)?.strip_prefix('#'))
-                .is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
+                .is_some_and(|other| is_staging_of(name, other));
             if stale && let Err(error) = tokio::fs::remove_file(entry.path()).await {
                 tracing::warn!(object.key = %key, "remove a stale part file: {error}");
             }
         }
     }
+}
+
+/// `object_store` stages `name` as `name#1`, `name#2`, …
+fn is_staging_of(name: &str, other: &str) -> bool {
+    let Some(rest) = other.strip_prefix(name) else {
+        return false;
+    };
+    let rest = rest.strip_prefix(key::MANIFEST_SUFFIX).unwrap_or(rest);
+    rest.strip_prefix('#')
+        .is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 impl Backend {

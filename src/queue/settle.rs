@@ -274,7 +274,7 @@ impl Queue {
             r#"-- queue::release
             UPDATE archiver.recordings
                SET state = 'pending',
-                   next_attempt_at = CASE WHEN $3 THEN now() + interval '30 seconds'
+                   next_attempt_at = CASE WHEN $3 THEN now()
                                           ELSE least(next_attempt_at, now()) END,
                    attempts = greatest(attempts - 1, 0),
                    lease_token = NULL, lease_expires_at = NULL, leased_by = NULL

@@ -89,14 +89,14 @@ impl Storage {
             options.attributes =
                 Attributes::from_iter([(Attribute::ContentType, "application/json")]);
         }
-        self.clear_staging(key).await;
         let path = key.manifest();
         self.backend
             .plain()
             .put_opts(&path, PutPayload::from(json), options)
             .await
-            .map(drop)
-            .map_err(|e| StorageError::of(Operation::new("store the manifest of", key), &e))
+            .map_err(|e| StorageError::of(Operation::new("store the manifest of", key), &e))?;
+        self.clear_staging(key).await;
+        Ok(())
     }
 
     /// Reads the manifest beside an object; `None` if there is none, or none of ours.

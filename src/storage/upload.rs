@@ -254,10 +254,7 @@ impl Upload {
             Sink::Local(upload) => upload.complete().await,
         };
         match result {
-            Ok(stored) => {
-                storage.clear_staging(&self.key).await;
-                Ok(stored.e_tag)
-            }
+            Ok(stored) => Ok(stored.e_tag),
             Err(error) => storage.after_lost_answer(&own, error).await,
         }
     }

@@ -143,25 +143,21 @@ async fn faults_of_the_media_host_have_their_outcome_and_are_made_good() {
 async fn demand_table(prefix: &str) {
     // Where no byte moves, the store does not matter.
     let (quick, parts) = (World::local().await, World::s3().await);
-    let archivers = (archiver(&quick), archiver(&parts));
     let rows = TABLE.iter().filter(|(it, _)| it.starts_with(prefix));
     for (spelling, ends) in rows {
         let moves_bytes = *fetched_bytes(spelling, *ends).end() > 0;
-        let (world, archiver) = if moves_bytes {
-            (&parts, &archivers.1)
-        } else {
-            (&quick, &archivers.0)
-        };
+        let world = if moves_bytes { &parts } else { &quick };
         let recording = SimulatedRecording::new(Uuid::new_v4(), SIZE);
         let id = world.add(recording).await;
         let order = parse_fault(&format!("{id}={spelling}")).unwrap();
         world.simulator.inject(id, order.fault, order.times);
-        demand_outcome(world, archiver, id, spelling, *ends).await;
+        demand_outcome(world, id, spelling, *ends).await;
     }
 }
 
-async fn demand_outcome(world: &World, archiver: &Archiver, id: Uuid, spelling: &str, ends: Ends) {
-    let report = world.attempt(archiver).await;
+async fn demand_outcome(world: &World, id: Uuid, spelling: &str, ends: Ends) {
+    // A process of its own for each: none hears the others' failures in a row.
+    let report = world.attempt(&archiver(world)).await;
     let about = format!("{spelling}: {report:?}");
     let (outcome, state, kind, burnt) = match ends {
         Archived | ArchivedAsSent => (Outcome::Archived, "archived", None, 1),
@@ -213,7 +209,8 @@ async fn demand_outcome(world: &World, archiver: &Archiver, id: Uuid, spelling: 
             world.make_due().await;
         }
     }
-    let report = world.attempt(archiver).await;
+    // Another process: one that was throttled asks nothing more for a while.
+    let report = world.attempt(&archiver(world)).await;
     assert_eq!(report.outcome, Outcome::Archived, "{spelling}: {report:?}");
     world.demand_archived(id).await;
     assert_eq!(world.row(id).await.error_kind, None, "{spelling}");
@@ -248,7 +245,6 @@ async fn demand_archived_as_sent(world: &World, id: Uuid) {
 #[tokio::test]
 async fn retry_after_is_honoured_in_both_forms_by_api_and_media_host() {
     let world = World::local().await;
-    let archiver = archiver(&world);
     for (fault, seconds) in [
         ("metadata-throttled:7", 7.0),
         ("metadata-throttled:date+90", 90.0),
@@ -262,7 +258,8 @@ async fn retry_after_is_honoured_in_both_forms_by_api_and_media_host() {
             .await;
         let order = parse_fault(&format!("{id}={fault}")).unwrap();
         world.simulator.inject(id, order.fault, order.times);
-        let report = world.attempt(&archiver).await;
+        // A process of its own: one that was throttled asks nothing more for a while.
+        let report = world.attempt(&archiver(&world)).await;
         assert_eq!(report.outcome, Outcome::Deferred, "{fault}: {report:?}");
         let row = world.row(id).await;
         let early = seconds - row.due_in_secs;

@@ -26,5 +26,5 @@ async fn a_role_named_like_our_schema_migrates_more_than_once() {
     .fetch_all(&pool)
     .await
     .unwrap();
-    assert_eq!(tables, ["public"]);
+    assert_eq!(tables, ["archiver"]);
 }

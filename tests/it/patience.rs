@@ -308,3 +308,54 @@ async fn wrong_credentials_halt_the_worker_and_burn_nothing() {
         world.demand_archived(id).await;
     }
 }
+
+#[tokio::test]
+async fn an_api_that_is_down_uses_up_four_attempts_in_all_and_then_stops_the_claiming() {
+    let world = World::local().await;
+    for _ in 0..20 {
+        add(&world).await;
+    }
+    world
+        .simulator
+        .inject_for_all(MetadataFault::Status(503), Times::Always);
+    let (ending, _) = world.run_once(world.archiver(), 1).await;
+    assert!(
+        matches!(
+            ending,
+            Ending::Halted {
+                kind: ErrorKind::ApiUnavailable,
+                ..
+            }
+        ),
+        "{ending:?}"
+    );
+    let burnt = "SELECT sum(attempts) FROM archiver.recordings";
+    assert_eq!(world.number(burnt).await, 4);
+    let pending = "SELECT count(*) FROM archiver.recordings WHERE state = 'pending'";
+    assert_eq!(world.number(pending).await, 20);
+
+    world.simulator.clear_faults();
+    world.make_due().await;
+    let (ending, _) = world.run_once(world.archiver(), 4).await;
+    assert!(matches!(ending, Ending::Done), "{ending:?}");
+    assert_eq!(world.number(pending).await, 0);
+}
+
+#[tokio::test]
+async fn a_429_keeps_the_whole_process_from_asking_for_others() {
+    let world = World::local().await;
+    let archiver = world.archiver();
+    let throttled = add(&world).await;
+    let late = MetadataFault::Throttled(RetryAfter::Seconds(600));
+    world.simulator.inject(throttled, late, Times::ONCE);
+    let report = world.attempt(&archiver).await;
+    assert_eq!(report.outcome, Outcome::Deferred);
+
+    let other = add(&world).await;
+    let report = world.attempt(&archiver).await;
+    assert_eq!(report.recording_id.uuid(), other);
+    assert_eq!(report.outcome, Outcome::Deferred);
+    assert!(report.delay.unwrap().as_secs() > 500, "{report:?}");
+    assert_eq!(world.simulator.counts(other).metadata_requests, 0);
+    demand_row(&world, other, "pending", 0, "throttled").await;
+}

@@ -102,7 +102,7 @@ async fn wait_goes_on_until_it_is_settled_or_the_time_is_up() {
     offer(&world, [1, 2, 3], KIB);
     let soon = MetadataFault::Throttled(RetryAfter::Seconds(1));
     world.simulator.inject(id(1), soon, Times::ONCE);
-    let late = MetadataFault::Throttled(RetryAfter::Seconds(600));
+    let late = MetadataFault::NotReady;
     world.simulator.inject(id(2), late, Times::Always);
 
     let ids = texts(&[id(1), id(2), id(4)]);
@@ -112,7 +112,7 @@ async fn wait_goes_on_until_it_is_settled_or_the_time_is_up() {
     let mut lines = ended.json_lines();
     lines.sort_by_key(|line| line["recording_id"].to_string());
     assert_eq!(outcome(&lines[0]), ("archived", None));
-    assert_eq!(outcome(&lines[1]), ("deferred", Some("throttled")));
+    assert_eq!(outcome(&lines[1]), ("deferred", Some("not_ready")));
     assert_eq!(outcome(&lines[2]), ("failed", Some("not_found")));
     let seconds = |at: usize| lines[at]["seconds"].as_f64().unwrap();
     assert!((1.0..30.0).contains(&seconds(0)), "{}", lines[0]);

@@ -127,7 +127,7 @@ async fn migrate_may_run_twice_and_beside_itself_and_grants_to_a_role_that_exist
     binary
         .run(&["migrate", "--grant-finance", "nobody_here"])
         .await
-        .demand_code(1)
+        .demand_code(2)
         .demand_error(&["nobody_here", "CREATE ROLE"]);
     let me: String = sqlx::query_scalar("SELECT current_user::text")
         .fetch_one(&empty.pool())

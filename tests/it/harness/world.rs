@@ -109,7 +109,7 @@ impl World {
             simulator: on_server_threads(simulator).await.unwrap(),
             store,
             pool: database.pool(),
-            database: database,
+            database,
         }
     }
 
