@@ -87,8 +87,10 @@ CREATE TABLE archiver.recordings (
         CHECK (evidence IN ('full_object', 'read_back', 'parts')),
     CONSTRAINT sha256_is_32_bytes
         CHECK (octet_length(sha256) = 32),
-    CONSTRAINT amounts_are_amounts
-        CHECK (attempts >= 0 AND cost_usd <> 'NaN' AND size_bytes >= 0 AND declared_size_bytes >= 0 AND duration_secs >= 0)
+    CONSTRAINT cost_is_a_number
+        CHECK (cost_usd <> 'NaN'),
+    CONSTRAINT amounts_are_not_negative
+        CHECK (attempts >= 0 AND size_bytes >= 0 AND declared_size_bytes >= 0 AND duration_secs >= 0)
 );
 
 COMMENT ON TABLE archiver.recordings IS
@@ -150,8 +152,8 @@ COMMENT ON CONSTRAINT finalized_exactly_when_terminal ON archiver.recordings IS
 COMMENT ON CONSTRAINT failed_has_a_reason ON archiver.recordings IS 'Nothing fails without saying why.';
 COMMENT ON CONSTRAINT evidence_is_known ON archiver.recordings IS 'The kinds of evidence; see the column.';
 COMMENT ON CONSTRAINT sha256_is_32_bytes ON archiver.recordings IS 'Raw bytes, not hex.';
-COMMENT ON CONSTRAINT amounts_are_amounts ON archiver.recordings IS
-    'Counts and sizes are not negative, a cost is a number.';
+COMMENT ON CONSTRAINT cost_is_a_number ON archiver.recordings IS 'NaN would spoil every sum it is in.';
+COMMENT ON CONSTRAINT amounts_are_not_negative ON archiver.recordings IS 'Counts and sizes.';
 COMMENT ON CONSTRAINT archived_is_proven ON archiver.recordings IS
     'Nothing is called archived without place, size, digests and evidence.';
 

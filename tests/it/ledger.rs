@@ -112,7 +112,8 @@ async fn costs_are_asked_again_until_they_are_final() {
     // Seen a moment ago: not again within the pause.
     assert_eq!(ask().await.unwrap(), asked(0));
     let later = "UPDATE archiver.recordings
-        SET cost_observed_at = cost_observed_at - interval '23 hours',
+        SET cost_asked_at = cost_asked_at - interval '23 hours',
+            cost_observed_at = cost_observed_at - interval '23 hours',
             cost_changed_at = cost_changed_at - interval '23 hours'";
     execute(&world.pool, later).await;
     set_cost(&world, id, dollars("0.07"));

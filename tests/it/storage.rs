@@ -185,7 +185,8 @@ async fn a_store_that_denies_halts_the_worker_and_burns_nothing() {
         let attempts = world.attempts(reports[0].recording_id.uuid()).await;
         assert_eq!(attempts[0].outcome.as_deref(), Some("released"));
         assert_eq!(attempts[0].error_kind.as_deref(), Some("storage_denied"));
-        demand_recovery(&world, ids[0]).await;
+        // What met the refusal has gone behind the others.
+        demand_recovery(&world, ids[1]).await;
     }
 }
 
