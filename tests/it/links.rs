@@ -176,12 +176,13 @@ async fn a_link_that_has_died_of_age_is_asked_for_again() {
     world.demand_archived(id).await;
 }
 
-/// A media host that sends these bytes in chunks and names no length.
-async fn host_without_length(bytes: Bytes) -> SocketAddr {
+/// A media host that sends these bytes in chunks, under this content type, and names no length.
+async fn host_without_length(bytes: Bytes, content_type: &'static str) -> SocketAddr {
     let app = Router::new().fallback(move || {
         let pieces: Vec<Bytes> = bytes.chunks(65_536).map(Bytes::copy_from_slice).collect();
         let pieces = pieces.into_iter().map(Ok::<_, std::io::Error>);
-        async move { Body::from_stream(stream::iter(pieces)) }
+        let body = Body::from_stream(stream::iter(pieces));
+        async move { ([("content-type", content_type)], body) }
     });
     on_server_threads(async move {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -199,7 +200,7 @@ async fn without_length(world: &World, size_bytes: u64, declared: Option<u64>) -
         head.copy_from_slice(b"\0\0\0\x0cftypisom");
     }
     let bytes = Bytes::from(bytes);
-    let address = host_without_length(bytes.clone()).await;
+    let address = host_without_length(bytes.clone(), "video/mp4").await;
     let mut recording = SimulatedRecording::new(Uuid::new_v4(), 0);
     recording.media = Media::Bytes(bytes);
     recording.declared_size_bytes = declared;
@@ -240,6 +241,27 @@ async fn a_body_of_unknown_length_must_have_the_declared_size() {
         assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
         let found = report.failure.map(|failure| failure.kind);
         assert_eq!(found, Some(kind), "{size_bytes} {declared:?}");
+        world.demand_nothing_stored(id).await;
+    }
+}
+
+#[tokio::test]
+async fn what_calls_itself_a_document_is_no_media_whatever_its_bytes() {
+    let world = World::local().await;
+    for content_type in [
+        "text/html; charset=utf-8",
+        "application/xml",
+        "application/json",
+    ] {
+        let id = add(&world).await;
+        let mp4 = Bytes::from_static(b"\0\0\0\x0cftypisom and so on");
+        let address = host_without_length(mp4, content_type).await;
+        let fault = MetadataFault::Uri(format!("http://{address}/recording.mp4"));
+        world.simulator.inject(id, fault, Times::ONCE);
+        let report = world.attempt(&world.archiver()).await;
+        assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+        let kind = report.failure.map(|failure| failure.kind);
+        assert_eq!(kind, Some(ErrorKind::NotMedia), "{content_type}");
         world.demand_nothing_stored(id).await;
     }
 }
