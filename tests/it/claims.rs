@@ -232,6 +232,29 @@ async fn a_worker_that_comes_too_late_with_its_bytes_publishes_nothing() {
 }
 
 #[tokio::test]
+async fn a_worker_whose_lease_has_passed_on_leaves_publishing_to_the_other() {
+    let world = World::s3().await;
+    let id = add(&world, PART + MIB).await;
+    let server = world.s3_server();
+    let go = CancellationToken::new();
+    server.inject(Call::PutPart, StoreFault::HoldUntil(go.clone()), 1);
+    let archiver = world.archiver();
+    let (report, ()) = tokio::join!(world.attempt(&archiver), async {
+        let sent = || async { (server.count(Call::PutPart) > 0).then_some(()) };
+        eventually("the worker sends", sent).await;
+        execute(&world.pool, PASS_THE_LEASE_ON).await;
+        go.cancel();
+    });
+    demand_lease_lost(&report);
+    assert_eq!(server.count(Call::Complete), 0);
+    world.demand_nothing_stored(id).await;
+}
+
+const PASS_THE_LEASE_ON: &str = "UPDATE archiver.recordings
+    SET lease_token = gen_random_uuid(), leased_by = 'other',
+        lease_expires_at = now() + interval '1 hour'";
+
+#[tokio::test]
 async fn a_slow_transfer_keeps_its_short_lease() {
     let world = World::local().await;
     let id = add(&world, 300_000).await;
@@ -276,12 +299,7 @@ async fn a_lost_lease_stops_the_transfer_and_aborts_its_upload() {
     let (report, ()) = tokio::join!(world.attempt(&archiver), async {
         let begun = || async { (server.count(Call::PutPart) > 0).then_some(()) };
         eventually("the first part is sent", begun).await;
-        execute(
-            &world.pool,
-            "UPDATE archiver.recordings SET lease_token = gen_random_uuid(), leased_by = 'other',
-                    lease_expires_at = now() + interval '1 hour'",
-        )
-        .await;
+        execute(&world.pool, PASS_THE_LEASE_ON).await;
     });
     demand_lease_lost(&report);
     world.demand_nothing_stored(id).await;

@@ -13,6 +13,7 @@ mod archive;
 mod claims;
 mod cli;
 mod config;
+mod conflicts;
 mod embedded_postgres;
 mod faults;
 mod finance;
