@@ -99,26 +99,41 @@ async fn one_that_another_process_holds_is_left_to_it_or_waited_for() {
 async fn wait_goes_on_until_it_is_settled_or_the_time_is_up() {
     let world = World::local().await;
     let binary = Binary::of(&world);
-    offer(&world, [1, 2, 3], KIB);
+    offer(&world, [1, 2], KIB);
     let soon = MetadataFault::Throttled(RetryAfter::Seconds(1));
     world.simulator.inject(id(1), soon, Times::ONCE);
-    let late = MetadataFault::NotReady;
+    let late = MetadataFault::Throttled(RetryAfter::Seconds(600));
     world.simulator.inject(id(2), late, Times::Always);
+    let waiting = async |duration: &str, numbers: &[u128]| {
+        let ids = texts(&numbers.iter().map(|it| id(*it)).collect::<Vec<_>>());
+        let mut arguments = vec!["archive", "--wait", duration, "--output", "jsonl"];
+        arguments.extend(id_flags(&ids));
+        let ended = binary.run(&arguments).await;
+        let mut lines = ended.json_lines();
+        lines.sort_by_key(|line| line["recording_id"].to_string());
+        (ended.code, lines)
+    };
 
-    let ids = texts(&[id(1), id(2), id(4)]);
-    let mut arguments = vec!["archive", "--wait", "3s", "--output", "jsonl"];
-    arguments.extend(id_flags(&ids));
-    let ended = binary.run(&arguments).await.demand_code(1);
-    let mut lines = ended.json_lines();
-    lines.sort_by_key(|line| line["recording_id"].to_string());
+    // The third is nowhere.
+    let (code, lines) = waiting("1m", &[1, 3]).await;
+    assert_eq!(code, Some(1));
     assert_eq!(outcome(&lines[0]), ("archived", None));
-    assert_eq!(outcome(&lines[1]), ("deferred", Some("not_ready")));
-    assert_eq!(outcome(&lines[2]), ("failed", Some("not_found")));
-    let seconds = |at: usize| lines[at]["seconds"].as_f64().unwrap();
-    assert!((1.0..30.0).contains(&seconds(0)), "{}", lines[0]);
-    assert!((2.0..30.0).contains(&seconds(1)), "{}", lines[1]);
+    assert_eq!(outcome(&lines[1]), ("failed", Some("not_found")));
+    let seconds = lines[0]["seconds"].as_f64().unwrap();
+    assert!((1.0..50.0).contains(&seconds), "{}", lines[0]);
     world.demand_archived(id(1)).await;
-    assert_eq!(world.row(id(2)).await.attempts, 0, "throttling burns none");
+
+    let (code, lines) = waiting("2s", &[2]).await;
+    assert_eq!(code, Some(75));
+    assert_eq!(outcome(&lines[0]), ("deferred", Some("throttled")));
+    let seconds = lines[0]["seconds"].as_f64().unwrap();
+    assert!((1.0..50.0).contains(&seconds), "{}", lines[0]);
+    let row = world.row(id(2)).await;
+    assert_eq!(
+        (row.state.as_str(), row.attempts),
+        ("pending", 0),
+        "{row:?}"
+    );
 }
 
 #[tokio::test]
@@ -159,6 +174,8 @@ async fn refused_credentials_end_everything_with_2_and_burn_no_attempt() {
                 "{row:?}"
             );
         }
+        // They were put behind those that nobody refused yet.
+        world.make_due().await;
         let once = binary.run(&["run", "--once"]).await.demand_code(2);
         assert_eq!(once.stderr.matches(cure).count(), 1, "told once: {once:?}");
     }

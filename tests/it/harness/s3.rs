@@ -256,7 +256,13 @@ impl Shared {
             Ok(request) => request,
             Err(refusal) => return Ok(refusal),
         };
-        let response = self.service.call(request).await.map_err(|_| Cut)?;
+        // Of its own: what a store has begun does not end with the connection of who asked for it.
+        let service = self.service.clone();
+        let answered = tokio::spawn(async move { service.call(request).await });
+        let response = answered
+            .await
+            .expect("s3s does not panic")
+            .map_err(|_| Cut)?;
         match fault {
             Some(StoreFault::LoseAnswer) => Err(Cut),
             Some(StoreFault::FlipByte(position)) => {
