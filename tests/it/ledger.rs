@@ -127,7 +127,8 @@ async fn costs_are_asked_again_until_they_are_final() {
     assert_eq!(cost_state(&world, id).await, "provisional");
     execute(
         &world.pool,
-        "UPDATE archiver.recordings SET cost_observed_at = now() - interval '2 hours',
+        "UPDATE archiver.recordings SET cost_asked_at = now() - interval '2 hours',
+                cost_observed_at = now() - interval '2 hours',
                 cost_changed_at = cost_changed_at - interval '2 hours'",
     )
     .await;
