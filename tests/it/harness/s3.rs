@@ -197,11 +197,12 @@ impl S3Server {
             .count()
     }
 
-    /// What is left of unfinished multipart uploads.
+    /// The multipart uploads that are begun and neither completed nor aborted. A part whose call
+    /// loses the race against the abort may stay on disk: that is this server's own affair.
     pub(crate) fn unfinished_uploads(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.shared.root).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.contains(".upload")).collect()
+        names.filter(|name| name.starts_with(".upload-")).collect()
     }
 
     /// Where the server keeps an object.
