@@ -6,6 +6,6 @@ mod schedule;
 mod worker;
 
 pub use http::{Health, HttpServer};
-pub use lifecycle::{Shutdown, notify_ready, notify_stopping};
+pub use lifecycle::{Shutdown, notify_ready};
 pub use schedule::{Chime, Chimes};
 pub use worker::{Ending, Pulse, Worker};

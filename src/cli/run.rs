@@ -14,9 +14,7 @@ use super::exit::Exit;
 use super::session::Session;
 use crate::archive::{Archiver, Report};
 use crate::config::CronSchedule;
-use crate::daemon::{
-    Chime, Chimes, Ending, Health, HttpServer, Shutdown, Worker, notify_ready, notify_stopping,
-};
+use crate::daemon::{Chime, Chimes, Ending, Health, HttpServer, Shutdown, Worker, notify_ready};
 use crate::database::{Database, DatabaseError};
 use crate::error::chain;
 use crate::finance::ledger;
@@ -224,7 +222,6 @@ async fn service(
     );
     notify_ready();
     worker.run(&bell, shutdown).await;
-    notify_stopping();
     chimes.stop().await;
     beside.cancel();
     finish(tasks).await;

@@ -32,6 +32,7 @@ impl Shutdown {
                 "stopping: nothing more is claimed, what runs has {} to finish; a second signal ends at once",
                 humantime::format_duration(drain_timeout)
             );
+            notify_stopping();
             told.soft.cancel();
             if tokio::time::timeout(drain_timeout, signals.next())
                 .await
@@ -67,7 +68,7 @@ pub fn notify_ready() {
 }
 
 /// Tells systemd that the service is draining.
-pub fn notify_stopping() {
+fn notify_stopping() {
     notify(sd_notify::NotifyState::Stopping);
 }
 

@@ -82,6 +82,8 @@ async fn one_that_another_process_holds_is_left_to_it_or_waited_for() {
     brief.extend(["--wait", "1s"]);
     let line = binary.run(&brief).await.demand_code(75).json_line();
     assert_eq!(outcome(&line), ("in_progress_elsewhere", None));
+    let waited = line["seconds"].as_f64().unwrap();
+    assert!((0.5..30.0).contains(&waited), "it was waited for: {line}");
 
     let mut patient = arguments.to_vec();
     patient.extend(["--wait", "1m"]);

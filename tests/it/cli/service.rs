@@ -39,6 +39,16 @@ async fn archived(world: &World, id: Uuid) {
     world.demand_archived(id).await;
 }
 
+/// Waits until the daemon hears notifications: it looks at the queue once more at that moment.
+async fn listening(world: &World) {
+    let listeners = "SELECT count(*) FROM pg_stat_activity
+                      WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    eventually("the daemon listens", || async {
+        (world.number(listeners).await > 0).then_some(())
+    })
+    .await;
+}
+
 /// Status and body, or that nobody answers.
 async fn get(url: &str) -> Option<(u16, String)> {
     let client = reqwest::Client::builder()
@@ -98,7 +108,7 @@ async fn an_insert_by_sql_rings_at_once() {
     let world = World::local().await;
     let recording = offer(&world, [1], KIB)[0];
     let daemon = scheduled(&world, NEVER).start(&["run"]);
-    daemon.demand_log("ready").await;
+    listening(&world).await;
     let inserted = Instant::now();
     world.enqueue(recording).await;
     archived(&world, recording).await;
@@ -117,7 +127,7 @@ async fn the_schedule_rings_where_no_notification_comes() {
     execute(&world.pool, disable).await;
     let recording = offer(&world, [1], KIB)[0];
     let daemon = scheduled(&world, EVERY_SECOND).start(&["run"]);
-    daemon.demand_log("ready").await;
+    listening(&world).await;
     let inserted = Instant::now();
     world.enqueue(recording).await;
     archived(&world, recording).await;
