@@ -54,7 +54,7 @@ mod world;
 
 pub use catalog::{generated_recordings, recordings_in};
 pub use fault::{
-    Fault, FaultOrder, MediaFault, MetadataFault, ParseFaultError, RetryAfter, Times,
+    Fault, FaultOrder, MediaFault, MetadataFault, ParseFaultError, RetryAfter, Schedule, Times,
     fault_spellings, parse_fault,
 };
 pub use media::Container;
@@ -178,16 +178,17 @@ impl Simulator {
         self.world.update(id, change)
     }
 
-    /// Lets requests for this recording meet `fault`, after all faults injected earlier. False
-    /// when the recording was never added.
-    pub fn inject(&self, id: Uuid, fault: impl Into<Fault>, times: Times) -> bool {
-        self.world.inject(Some(id), fault.into(), times)
+    /// Lets requests for this recording meet `fault`. Of several that are due the one injected
+    /// first happens; one that waits for later requests keeps none waiting. False when the
+    /// recording was never added.
+    pub fn inject(&self, id: Uuid, fault: impl Into<Fault>, schedule: impl Into<Schedule>) -> bool {
+        self.world.inject(Some(id), fault.into(), schedule.into())
     }
 
     /// Lets requests for any recording meet `fault`; an API fault meets listings as well. A
     /// recording's own faults come first.
-    pub fn inject_for_all(&self, fault: impl Into<Fault>, times: Times) {
-        self.world.inject(None, fault.into(), times);
+    pub fn inject_for_all(&self, fault: impl Into<Fault>, schedule: impl Into<Schedule>) {
+        self.world.inject(None, fault.into(), schedule.into());
     }
 
     /// Drops all faults that have not happened yet.

@@ -87,8 +87,10 @@ pub async fn run(args: SimulateArgs, out: &mut impl Write) -> anyhow::Result<()>
 
 fn fault_help() -> String {
     format!(
-        "Something to go wrong: RECORDING_ID|all=FAULT[:ARG][xTIMES], once if TIMES is not given; \
-         xalways never ends. Repeat it for several: they happen in this order. FAULT is one of:\n{}",
+        "Something to go wrong: RECORDING_ID|all=FAULT[:ARG][xTIMES][,after=N][,every=N], once if \
+         TIMES is not given; xalways never ends. `,after=3` lets the first three requests pass that \
+         could meet it, `,every=5` all but every fifth, and never ends by itself. Repeat --fault for \
+         several: of those that are due, the first happens. FAULT is one of:\n{}",
         fault_spellings().join("\n")
     )
 }

@@ -1,10 +1,14 @@
-//! Answers for what can go wrong on demand: the faults, how often each happens, and their spelling.
+//! Answers for what can go wrong on demand: the faults, when each happens, and their spelling.
 
-use std::collections::VecDeque;
-
+mod names;
+mod queue;
+mod schedule;
 mod spelling;
 
-pub use spelling::{FaultOrder, ParseFaultError, fault_spellings, parse_fault};
+pub use names::fault_spellings;
+pub(super) use queue::FaultQueue;
+pub use schedule::{Schedule, Times};
+pub use spelling::{FaultOrder, ParseFaultError, parse_fault};
 
 /// What goes wrong, on one of the two sides of the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +162,13 @@ pub enum MediaFault {
     FlippedByte(u64),
 }
 
+impl MediaFault {
+    /// Whether only a request with `Range` can show it.
+    pub(super) fn needs_range(&self) -> bool {
+        matches!(self, Self::IgnoreRange | Self::WrongContentRange)
+    }
+}
+
 /// The `Retry-After` of a 429.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
@@ -165,75 +176,4 @@ pub enum RetryAfter {
     Seconds(u64),
     /// An HTTP-date so many seconds from now.
     DateInSeconds(u64),
-}
-
-/// How often a fault happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Times {
-    Count(u32),
-    Always,
-}
-
-impl Times {
-    pub const ONCE: Self = Self::Count(1);
-}
-
-/// Faults waiting for their requests, consumed in the order of their injection.
-#[derive(Debug)]
-pub(super) struct FaultQueue<F>(VecDeque<(F, Times)>);
-
-impl<F> Default for FaultQueue<F> {
-    fn default() -> Self {
-        Self(VecDeque::new())
-    }
-}
-
-impl<F: Clone> FaultQueue<F> {
-    pub(super) fn push(&mut self, fault: F, times: Times) {
-        if times != Times::Count(0) {
-            self.0.push_back((fault, times));
-        }
-    }
-
-    /// Takes the first fault if it `applies` to this request.
-    pub(super) fn take(&mut self, applies: impl FnOnce(&F) -> bool) -> Option<F> {
-        let (fault, times) = self.0.front_mut().filter(|(fault, _)| applies(fault))?;
-        let fault = fault.clone();
-        match times {
-            Times::Always => {}
-            Times::Count(left) if *left > 1 => *left -= 1,
-            Times::Count(_) => {
-                self.0.pop_front();
-            }
-        }
-        Some(fault)
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn faults_happen_in_order_and_as_often_as_said() {
-        let mut queue = FaultQueue::default();
-        queue.push('a', Times::Count(2));
-        queue.push('-', Times::Count(0));
-        queue.push('b', Times::ONCE);
-        queue.push('c', Times::Always);
-        let seen: String = (0..5).filter_map(|_| queue.take(|_| true)).collect();
-        assert_eq!(seen, "aabcc");
-    }
-
-    #[test]
-    fn a_fault_that_does_not_apply_waits_for_its_request() {
-        let mut queue = FaultQueue::default();
-        queue.push('a', Times::ONCE);
-        assert_eq!(queue.take(|_| false), None);
-        assert_eq!(queue.take(|_| true), Some('a'));
-    }
 }

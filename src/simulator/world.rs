@@ -17,12 +17,14 @@ use uuid::Uuid;
 use super::{
     SimulatorConfig,
     catalog::extension_of,
-    fault::{Fault, FaultQueue, MediaFault, MetadataFault, Times},
+    fault::{FaultQueue, MediaFault, MetadataFault},
     link::{LinkSigner, UNRESERVED, ValidLink},
     media::MediaSource,
     recording::{JsonObject, SimulatedRecording},
     seen::{REMEMBERED_REQUESTS, RequestCounts, SeenRequest},
 };
+
+mod faults;
 
 /// Media about to be sent: the recording as it is at this moment, and its bytes.
 #[derive(Debug)]
@@ -147,95 +149,6 @@ impl World {
             .skip(skip);
         let page = matching.by_ref().take(take).cloned().collect();
         (page, matching.next().is_some())
-    }
-
-    /// False when the fault names a recording that is not there.
-    pub(super) fn inject(&self, id: Option<Uuid>, fault: Fault, times: Times) -> bool {
-        let mut state = self.state();
-        let State {
-            recordings,
-            metadata_faults,
-            media_faults,
-            ..
-        } = &mut *state;
-        let (metadata_faults, media_faults) = match id {
-            None => (metadata_faults, media_faults),
-            Some(id) => match recordings.get_mut(&id) {
-                Some(held) => (&mut held.metadata_faults, &mut held.media_faults),
-                None => return false,
-            },
-        };
-        match fault {
-            Fault::Metadata(fault) => metadata_faults.push(fault, times),
-            Fault::Media(fault) => media_faults.push(fault, times),
-        }
-        true
-    }
-
-    pub(super) fn clear_faults(&self) {
-        let mut state = self.state();
-        state.metadata_faults.clear();
-        state.media_faults.clear();
-        for held in state.recordings.values_mut() {
-            held.metadata_faults.clear();
-            held.media_faults.clear();
-        }
-    }
-
-    /// The fault this API request meets: the recording's own first, then the general one.
-    pub(super) fn take_metadata_fault(&self, id: Option<Uuid>) -> Option<MetadataFault> {
-        let applies = |fault: &MetadataFault| match id {
-            Some(_) => fault.applies_to_one_recording(),
-            None => fault.applies_to_listings(),
-        };
-        let mut state = self.state();
-        id.and_then(|id| state.recordings.get_mut(&id)?.metadata_faults.take(applies))
-            .or_else(|| state.metadata_faults.take(applies))
-    }
-
-    pub(super) fn take_media_fault(&self, id: Uuid, has_range: bool) -> Option<MediaFault> {
-        let applies = |fault: &MediaFault| match fault {
-            MediaFault::IgnoreRange | MediaFault::WrongContentRange => has_range,
-            _ => true,
-        };
-        let mut state = self.state();
-        let fault = state
-            .recordings
-            .get_mut(&id)
-            .and_then(|held| held.media_faults.take(applies))
-            .or_else(|| state.media_faults.take(applies))?;
-        match fault {
-            MediaFault::LinkDies => {
-                state.epoch += 1;
-                let epoch = state.epoch;
-                if let Some(held) = state.recordings.get_mut(&id) {
-                    held.oldest_living_epoch = epoch;
-                }
-            }
-            MediaFault::EtagChanges => {
-                if let Some(held) = state.recordings.get_mut(&id) {
-                    held.etag_version += 1;
-                }
-            }
-            _ => {}
-        }
-        Some(fault)
-    }
-
-    pub(super) fn expire_links(&self) {
-        let mut state = self.state();
-        state.epoch += 1;
-        state.oldest_living_epoch = state.epoch;
-    }
-
-    /// True for a link that was killed before its time.
-    pub(super) fn is_killed(&self, id: Uuid, link: &ValidLink) -> bool {
-        let state = self.state();
-        let oldest = state
-            .recordings
-            .get(&id)
-            .map_or(0, |held| held.oldest_living_epoch);
-        link.epoch < oldest.max(state.oldest_living_epoch)
     }
 
     /// The recording's object with a fresh link for `host`.
