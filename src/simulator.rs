@@ -42,6 +42,7 @@ mod api;
 mod body;
 mod catalog;
 mod connection;
+mod container;
 mod fault;
 mod files;
 mod link;
@@ -53,11 +54,11 @@ mod seen;
 mod world;
 
 pub use catalog::{generated_recordings, recordings_in};
+pub use container::Container;
 pub use fault::{
     Fault, FaultOrder, MediaFault, MetadataFault, ParseFaultError, RetryAfter, Schedule, Times,
     fault_spellings, parse_fault,
 };
-pub use media::Container;
 pub use recording::{CostToken, Media, SimulatedRecording};
 pub use seen::{RequestCounts, SeenRequest};
 

@@ -116,6 +116,8 @@ pub enum MediaFault {
     /// 403 "Request has expired" before the lifetime is over; all links issued so far for this
     /// recording are dead from now on.
     LinkDies,
+    /// As `LinkDies`, but this answer says it with 400; those that follow, with 403.
+    BadRequestExpired,
     /// The connection is reset before a byte of the answer.
     Reset,
     /// The connection is reset after at most so many bytes of the body.
@@ -144,6 +146,12 @@ pub enum MediaFault {
     IgnoreRange,
     /// 206 with the bytes asked for, but a `Content-Range` one byte off.
     WrongContentRange,
+    /// 206 with so many bytes fewer at the end than asked, but one at least; headers agree with
+    /// the body.
+    ShortRange(u64),
+    /// From now on the bytes behind the container's header are others, and so are `ETag`,
+    /// `Last-Modified` and `updated_at`: the file was encoded again to the same length.
+    MediaChanges,
     /// The `ETag` is another one from now on; the bytes stay.
     EtagChanges,
     /// The `ETag` is a weak one.
@@ -152,7 +160,7 @@ pub enum MediaFault {
     NoValidator,
     /// 302 to this place.
     Redirect(String),
-    /// 302 to the very same link.
+    /// 302 to the very same link. Once, it is a redirect on the same host that works.
     RedirectLoop,
     /// `Content-Encoding: gzip` on bytes that are not compressed.
     GzipClaim,
@@ -165,7 +173,10 @@ pub enum MediaFault {
 impl MediaFault {
     /// Whether only a request with `Range` can show it.
     pub(super) fn needs_range(&self) -> bool {
-        matches!(self, Self::IgnoreRange | Self::WrongContentRange)
+        matches!(
+            self,
+            Self::IgnoreRange | Self::WrongContentRange | Self::ShortRange(_)
+        )
     }
 }
 

@@ -99,24 +99,19 @@ fn check_link(world: &World, parts: &Parts, host: &str, id: Option<Uuid>) -> Res
         ),
     })?;
     if link.is_expired(now()) || id.is_some_and(|id| world.is_killed(id, &link)) {
-        return Err(expired(&link).into());
+        return Err(expired(StatusCode::FORBIDDEN, &link).into());
     }
     Ok(())
 }
 
-fn expired(link: &ValidLink) -> Response {
+fn expired(status: StatusCode, link: &ValidLink) -> Response {
     let details = format!(
         "<X-Amz-Expires>{}</X-Amz-Expires><Expires>{}</Expires><ServerTime>{}</ServerTime>",
         link.ttl.as_secs(),
         iso8601(link.issued_at + link.ttl),
         iso8601(now()),
     );
-    xml_error(
-        StatusCode::FORBIDDEN,
-        "AccessDenied",
-        "Request has expired",
-        &details,
-    )
+    xml_error(status, "AccessDenied", "Request has expired", &details)
 }
 
 /// The answer of a fault that replaces the whole of it.
@@ -132,16 +127,18 @@ async fn replaced(
         .format
         .as_deref()
         .unwrap_or("application/octet-stream");
+    let died_now = ValidLink {
+        epoch: 0,
+        issued_at: now(),
+        ttl: Duration::ZERO,
+    };
     Some(match fault {
         MediaFault::Status(code) => xml_status(StatusCode::from_u16(*code).unwrap_or_default()),
         MediaFault::Throttled(after) => {
             throttled(xml_status(StatusCode::TOO_MANY_REQUESTS), *after)
         }
-        MediaFault::LinkDies => expired(&ValidLink {
-            epoch: 0,
-            issued_at: now(),
-            ttl: Duration::ZERO,
-        }),
+        MediaFault::LinkDies => expired(StatusCode::FORBIDDEN, &died_now),
+        MediaFault::BadRequestExpired => expired(StatusCode::BAD_REQUEST, &died_now),
         MediaFault::Reset => {
             connection.reset();
             Response::default()
@@ -171,6 +168,8 @@ async fn replaced(
         | MediaFault::ShorterBy(_)
         | MediaFault::IgnoreRange
         | MediaFault::WrongContentRange
+        | MediaFault::ShortRange(_)
+        | MediaFault::MediaChanges
         | MediaFault::EtagChanges
         | MediaFault::WeakEtag
         | MediaFault::NoValidator

@@ -1,11 +1,12 @@
 //! Answers for what the simulator knows of one recording, and for the JSON it makes of it.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, TimeDelta};
 use uuid::{Uuid, uuid};
 
-use super::media::Container;
+use super::{container::Container, media::MediaSource};
 
 /// One recording as the provider would hold it. Public fields: tests say what they need and take
 /// the rest from [`SimulatedRecording::new`].
@@ -90,6 +91,20 @@ impl SimulatedRecording {
             uuid!("c22d24f6-5a47-4597-9a23-c7d01e696b92"),
             20 * 1024 * 1024,
         )
+    }
+
+    /// Puts other bytes of the same length in place of the media, and updates the recording a
+    /// minute later than it was.
+    pub(super) fn encode_again(&mut self) -> io::Result<()> {
+        let Some(source) = MediaSource::open(&self.media)? else {
+            return Ok(());
+        };
+        self.media = source.encoded_again(self.format.as_deref().unwrap_or_default());
+        let updated_at = DateTime::parse_from_rfc3339(&self.updated_at).unwrap_or_default();
+        self.updated_at = (updated_at + TimeDelta::minutes(1))
+            .to_utc()
+            .to_rfc3339_opts(SecondsFormat::Secs, true);
+        Ok(())
     }
 
     pub(super) fn is_completed(&self) -> bool {

@@ -101,10 +101,13 @@ const TABLE: &[(&str, Ends)] = &[
 ];
 
 /// Of listings only, or with a test of its own below.
-const ELSEWHERE: [&str; 3] = [
+const ELSEWHERE: [&str; 6] = [
     "metadata-empty-page",
     "metadata-repeated-next",
     "metadata-hang",
+    "media-bad-request-expired",
+    "media-short-range",
+    "media-changes",
 ];
 
 fn name_of(spelling: &str) -> &str {

@@ -17,6 +17,7 @@ use uuid::{Uuid, uuid};
 mod api;
 mod faults;
 mod media;
+mod ranges;
 mod schedules;
 
 const ID: Uuid = uuid!("0dd5bd3b-3f0c-4e4c-9d5e-2f2a1a6b7c11");

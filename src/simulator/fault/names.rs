@@ -88,6 +88,10 @@ const SPELLINGS: &[(&str, Spelling)] = {
             RetryAfter(|after| MediaFault::Throttled(after).into()),
         ),
         ("media-link-dies", Plain(|| MediaFault::LinkDies.into())),
+        (
+            "media-bad-request-expired",
+            Plain(|| MediaFault::BadRequestExpired.into()),
+        ),
         ("media-reset", Plain(|| MediaFault::Reset.into())),
         (
             "media-reset-after",
@@ -129,6 +133,11 @@ const SPELLINGS: &[(&str, Spelling)] = {
             "media-wrong-content-range",
             Plain(|| MediaFault::WrongContentRange.into()),
         ),
+        (
+            "media-short-range",
+            Size(|bytes| MediaFault::ShortRange(bytes).into()),
+        ),
+        ("media-changes", Plain(|| MediaFault::MediaChanges.into())),
         (
             "media-etag-changes",
             Plain(|| MediaFault::EtagChanges.into()),

@@ -42,7 +42,7 @@ impl MediaResponse<'_> {
         };
         let (status, range) = match asked {
             Asked::Everything => (StatusCode::OK, 0..size),
-            Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+            Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, self.shortened(range)),
             Asked::Unsatisfiable => {
                 let mut refusal = xml_error(
                     StatusCode::RANGE_NOT_SATISFIABLE,
@@ -96,6 +96,13 @@ impl MediaResponse<'_> {
         }
         *response.body_mut() = self.into_body(range);
         response
+    }
+
+    fn shortened(&self, range: Range<u64>) -> Range<u64> {
+        let Some(MediaFault::ShortRange(bytes)) = self.fault else {
+            return range;
+        };
+        range.start..range.end.saturating_sub(bytes).max(range.start + 1)
     }
 
     fn size_bytes(&self) -> u64 {

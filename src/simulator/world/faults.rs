@@ -78,7 +78,7 @@ impl World {
             .and_then(|held| held.media_faults.meet(None, applies));
         let fault = state.media_faults.meet(own, applies)?;
         match fault {
-            MediaFault::LinkDies => {
+            MediaFault::LinkDies | MediaFault::BadRequestExpired => {
                 state.epoch += 1;
                 let epoch = state.epoch;
                 if let Some(held) = state.recordings.get_mut(&id) {
@@ -88,6 +88,13 @@ impl World {
             MediaFault::EtagChanges => {
                 if let Some(held) = state.recordings.get_mut(&id) {
                     held.etag_version += 1;
+                }
+            }
+            MediaFault::MediaChanges => {
+                if let Some(held) = state.recordings.get_mut(&id)
+                    && let Err(error) = held.recording.encode_again()
+                {
+                    tracing::warn!(%error, recording.id = %id, "simulator: change media");
                 }
             }
             _ => {}
