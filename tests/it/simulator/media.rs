@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use recording_archiver::simulator::{Media, SimulatedRecording, SimulatorConfig};
+use recording_archiver::simulator::{
+    Media, MediaFault, SimulatedRecording, SimulatorConfig, Times,
+};
 use sha2::{Digest, Sha256};
 
 use super::{ID, Setup, header_of, refusal};
@@ -66,6 +68,7 @@ async fn ranges_and_conditions_are_honoured() {
     let modified = header_of(&whole, "last-modified").unwrap();
     let whole = whole.bytes().await.unwrap();
     let weak = format!("W/{etag}");
+    let later = "Sat, 01 Jan 2022 11:00:01 GMT";
 
     let cases: Vec<Case<'_>> = vec![
         (vec![("Range", "bytes=0-")], 206, Some((0, 1000))),
@@ -73,6 +76,8 @@ async fn ranges_and_conditions_are_honoured() {
         (vec![("Range", "bytes=990-5000")], 206, Some((990, 1000))),
         (vec![("Range", "bytes=-7")], 206, Some((993, 1000))),
         (vec![("Range", "bytes=1000-")], 416, None),
+        (vec![("Range", "bytes=-0")], 416, None),
+        (vec![("Range", "bytes=0-1,3-4")], 200, Some((0, 1000))),
         (vec![("Range", "bytes=7-3")], 200, Some((0, 1000))),
         (
             vec![("Range", "bytes=5-"), ("If-Range", &etag)],
@@ -91,6 +96,16 @@ async fn ranges_and_conditions_are_honoured() {
         ),
         (
             vec![("Range", "bytes=5-"), ("If-Range", &weak)],
+            200,
+            Some((0, 1000)),
+        ),
+        (
+            vec![("Range", "bytes=5-"), ("If-Range", later)],
+            200,
+            Some((0, 1000)),
+        ),
+        (
+            vec![("Range", "bytes=1000-"), ("If-Range", "\"other\"")],
             200,
             Some((0, 1000)),
         ),
@@ -137,6 +152,21 @@ async fn ranges_and_conditions_are_honoured() {
         setup.simulator.counts(ID).ranges[..2],
         ["bytes=0-", "bytes=10-19"]
     );
+}
+
+#[tokio::test]
+async fn a_weak_validator_never_lets_a_range_go_on() {
+    let setup = Setup::new(1000).await;
+    setup
+        .simulator
+        .inject(ID, MediaFault::WeakEtag, Times::Always);
+    let link = setup.link().await;
+    let weak = header_of(&setup.open(&link, &[]).await, "etag").unwrap();
+    for (condition, status) in [("If-Range", 200), ("If-Match", 412)] {
+        let headers = [("Range", "bytes=5-"), (condition, weak.as_str())];
+        let response = setup.open(&link, &headers).await;
+        assert_eq!(response.status(), status, "{condition}");
+    }
 }
 
 #[tokio::test]
