@@ -155,15 +155,20 @@ async fn one_recording(request: ApiRequest<'_>, id: Uuid) -> Result<Response, Re
         if let Some(fault) = &fault {
             misshape(&mut object, fault);
         }
-        object.render()
+        object
     });
+    let body = object.as_ref().map(JsonObject::render);
     if let Some(fault) = &fault {
-        let body = object.as_deref().unwrap_or_default();
+        let body = body.as_deref().unwrap_or_default();
         if let Some(response) = request.spoiled(fault, body).await {
             return Ok(response);
         }
     }
-    Ok(match object {
+    let has_uri = object.is_some_and(|object| object.get("uri") != Some("null"));
+    if has_uri && !matches!(fault, Some(MetadataFault::Uri(_))) {
+        world.count(id, |counts| counts.links_issued += 1);
+    }
+    Ok(match body {
         Some(body) => json(StatusCode::OK, body),
         None => api_error(world.config.error_shape, StatusCode::NOT_FOUND),
     })

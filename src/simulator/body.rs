@@ -47,13 +47,13 @@ struct Sending {
     position: u64,
     started: Instant,
     over: bool,
-    _open: OpenResponse,
+    open: Option<OpenResponse>,
 }
 
 impl MediaBody {
     pub(super) fn into_body(self) -> Body {
         let sending = Sending {
-            _open: OpenResponse::new(&self.world, self.id),
+            open: Some(OpenResponse::new(&self.world, self.id)),
             position: self.range.start,
             started: Instant::now(),
             over: false,
@@ -132,22 +132,66 @@ impl Sending {
         self.body
             .world
             .count(self.body.id, |counts| counts.media_bytes_sent += sent);
+        if self.position >= self.body.range.end && self.body.ending == Ending::Regular {
+            // Not later: a client that has read all may ask again before the body is dropped.
+            self.open = None;
+        }
         Ok(chunk)
     }
 
-    async fn end(&self) -> Option<io::Result<Bytes>> {
+    async fn end(&mut self) -> Option<io::Result<Bytes>> {
         match self.body.ending {
             Ending::Regular => None,
             Ending::Closed => {
                 self.body.connection.flushed().await;
+                self.open = None;
                 Some(Err(io::ErrorKind::UnexpectedEof.into()))
             }
             Ending::Reset => {
                 self.body.connection.flushed().await;
                 self.body.connection.reset();
+                self.open = None;
                 Some(Err(io::ErrorKind::ConnectionReset.into()))
             }
             Ending::Stall => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::simulator::{SimulatedRecording, SimulatorConfig};
+
+    #[tokio::test]
+    async fn a_response_is_open_until_its_last_byte_is_handed_over() {
+        let recording = SimulatedRecording::new(Uuid::nil(), CHUNK_BYTES * 2);
+        let source = MediaSource::open(&recording.media).unwrap().unwrap();
+        let world = Arc::new(World::new(SimulatorConfig::default()));
+        world.add(recording);
+        let response = || {
+            let body = MediaBody {
+                world: Arc::clone(&world),
+                connection: Connection::default(),
+                id: Uuid::nil(),
+                source: source.clone(),
+                range: 0..CHUNK_BYTES * 2,
+                ending: Ending::Regular,
+                bytes_per_second: None,
+                flipped: None,
+            };
+            body.into_body().into_data_stream()
+        };
+        let mut first = response();
+        first.next().await.unwrap().unwrap();
+        first.next().await.unwrap().unwrap();
+        let mut second = response();
+        assert_eq!(world.counts(Uuid::nil()).peak_media_responses, 1);
+        second.next().await.unwrap().unwrap();
+        let _third = response();
+        assert_eq!(world.counts(Uuid::nil()).peak_media_responses, 2);
+        assert!(first.next().await.is_none());
     }
 }

@@ -161,6 +161,12 @@ impl JsonObject {
         }
     }
 
+    /// The raw token.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let (_, token) = self.0.iter().find(|(known, _)| known == name)?;
+        Some(token)
+    }
+
     pub(super) fn remove(&mut self, name: &str) {
         self.0.retain(|(known, _)| known != name);
     }

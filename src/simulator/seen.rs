@@ -10,6 +10,8 @@ pub(super) const REMEMBERED_REQUESTS: usize = 10_000;
 pub struct RequestCounts {
     /// GETs of this one recording, answered or refused; listings do not count.
     pub metadata_requests: u64,
+    /// Those of them answered with a fresh link.
+    pub links_issued: u64,
     /// Requests to the media host that name this recording, answered or refused.
     pub media_requests: u64,
     /// Those of them refused because of the link itself: dead, altered, or with credentials.
@@ -18,7 +20,8 @@ pub struct RequestCounts {
     pub media_bytes_sent: u64,
     /// The `Range` headers seen, in order of arrival; at most the first 10,000.
     pub ranges: Vec<String>,
-    /// The most responses with media that were open at the same time.
+    /// The most responses with media that were open at the same time. One ends when its last byte
+    /// is handed to the socket, or when the host notices that the client has left.
     pub peak_media_responses: u64,
 }
 

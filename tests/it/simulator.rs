@@ -15,6 +15,7 @@ use url::Url;
 use uuid::{Uuid, uuid};
 
 mod api;
+mod counts;
 mod faults;
 mod media;
 mod ranges;
