@@ -48,6 +48,7 @@ mod files;
 mod link;
 mod listing;
 mod media;
+mod pace;
 mod range;
 mod recording;
 mod seen;
@@ -77,6 +78,8 @@ pub struct SimulatorConfig {
     pub error_shape: ErrorShape,
     /// Pages link to each other by path only, as one of the provider's documents shows it.
     pub relative_links: bool,
+    /// The most bytes per second that the media host sends on one connection. Default: no limit.
+    pub connection_rate: Option<u64>,
 }
 
 impl Default for SimulatorConfig {
@@ -88,6 +91,7 @@ impl Default for SimulatorConfig {
             max_media_ttl: Duration::from_hours(7 * 24),
             error_shape: ErrorShape::Documented,
             relative_links: false,
+            connection_rate: None,
         }
     }
 }

@@ -54,9 +54,9 @@ pub struct SimulateArgs {
     /// That recording's MIME type
     #[arg(long, value_name = "MIME", requires = "recording_id")]
     format: Option<String>,
-    /// Pace of each download, per second
-    #[arg(long, value_name = "SIZE")]
-    bandwidth: Option<ByteSize>,
+    /// The most that the media host sends on one connection, per second
+    #[arg(long, value_name = "SIZE", alias = "bandwidth")]
+    connection_rate: Option<ByteSize>,
     /// Project id to accept
     #[arg(long, value_name = "P")]
     project_id: Option<String>,
@@ -108,22 +108,16 @@ async fn start(
     out: &mut impl Write,
 ) -> anyhow::Result<Simulator> {
     let recordings = recordings(&args)?;
-    let token = token(args.api_token_file, token_in_environment)?;
+    let token = token(args.api_token_file.clone(), token_in_environment)?;
     let (Token::File(_, text) | Token::Environment(text) | Token::New(text)) = &token;
-    let mut config = SimulatorConfig {
-        listen: args.listen,
-        api_token: text.clone(),
-        ..Default::default()
-    };
-    if let Some(project_id) = args.project_id {
-        config.project_id = project_id;
-    }
-    let simulator = Simulator::start(config).await.with_context(|| {
-        format!(
-            "listen on {}; choose another address with --listen",
-            args.listen
-        )
-    })?;
+    let simulator = Simulator::start(config(&args, text))
+        .await
+        .with_context(|| {
+            format!(
+                "listen on {}; choose another address with --listen",
+                args.listen
+            )
+        })?;
     for (_, recording) in &recordings {
         simulator.add(recording.clone());
     }
@@ -144,6 +138,17 @@ async fn start(
     }
     print(&simulator, &token, &recordings, out).context("print what is served")?;
     Ok(simulator)
+}
+
+fn config(args: &SimulateArgs, api_token: &str) -> SimulatorConfig {
+    let default = SimulatorConfig::default();
+    SimulatorConfig {
+        listen: args.listen,
+        project_id: args.project_id.clone().unwrap_or(default.project_id),
+        api_token: api_token.to_owned(),
+        connection_rate: args.connection_rate.map(|size| size.as_u64()),
+        ..default
+    }
 }
 
 fn token(file: Option<PathBuf>, environment: Option<String>) -> anyhow::Result<Token> {
@@ -175,9 +180,6 @@ fn recordings(args: &SimulateArgs) -> anyhow::Result<Vec<(String, SimulatedRecor
     recordings.extend(generated.map(|recording| ("generated".into(), recording)));
     if let Some(directory) = &args.media {
         recordings.extend(files(directory)?);
-    }
-    for (_, recording) in &mut recordings {
-        recording.bytes_per_second = args.bandwidth.map(|size| size.as_u64());
     }
     Ok(recordings)
 }
@@ -380,6 +382,13 @@ mod tests {
         ] {
             assert!(parsed(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn the_rate_of_a_connection_is_a_size() {
+        let rate = |flags: &[&str]| config(&parsed(flags).unwrap(), "").connection_rate;
+        assert_eq!(rate(&[]), None);
+        assert_eq!(rate(&["--connection-rate=20MiB"]), Some(20 << 20));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Answers for the bytes of one media response on their way out, and for the ways they fail to
 //! arrive.
 
-use std::{io, ops::Range, sync::Arc, time::Duration};
+use std::{io, ops::Range, sync::Arc};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     connection::Connection,
     media::{CHUNK_BYTES, MediaSource},
+    pace::slice_bytes,
     world::{OpenResponse, World},
 };
 
@@ -45,7 +46,6 @@ pub(super) struct MediaBody {
 struct Sending {
     body: MediaBody,
     position: u64,
-    started: Instant,
     over: bool,
     open: Option<OpenResponse>,
 }
@@ -55,7 +55,6 @@ impl MediaBody {
         let sending = Sending {
             open: Some(OpenResponse::new(&self.world, self.id)),
             position: self.range.start,
-            started: Instant::now(),
             over: false,
             body: self,
         };
@@ -84,25 +83,23 @@ impl Sending {
         if self.position >= self.body.range.end {
             return self.end().await;
         }
-        self.keep_pace().await;
-        let step = match self.body.bytes_per_second {
-            // Twenty steps a second are smooth enough.
-            Some(rate) => (rate / 20).clamp(1, CHUNK_BYTES),
-            None => CHUNK_BYTES,
-        };
-        let wanted = (self.body.range.end - self.position).min(step);
+        let slice = self.body.bytes_per_second.map_or(CHUNK_BYTES, slice_bytes);
+        let wanted = (self.body.range.end - self.position).min(slice);
+        self.keep_pace(wanted).await;
         Some(self.read(wanted).await.inspect_err(|error| {
             tracing::warn!(%error, recording.id = %self.body.id, "simulator: read media");
         }))
     }
 
-    /// Waits until the bytes sent so far were due.
-    async fn keep_pace(&self) {
+    /// Waits until so many bytes are due.
+    async fn keep_pace(&self, bytes: u64) {
         if let Some(rate) = self.body.bytes_per_second {
-            let sent = u128::from(self.position - self.body.range.start);
-            let micros = sent * 1_000_000 / u128::from(rate.max(1));
-            let due = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
-            tokio::time::sleep_until(self.started + due).await;
+            let now = Instant::now();
+            let due = self.body.connection.pace().take(now, bytes, rate);
+            // At a high rate most slices are due already, and cost no timer.
+            if due > now {
+                tokio::time::sleep_until(due).await;
+            }
         }
     }
 

@@ -23,6 +23,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::pace::Pace;
+
 /// The handle a request has on the connection it came by.
 #[derive(Clone, Default)]
 pub(super) struct Connection(Arc<Shared>);
@@ -32,6 +34,7 @@ struct Shared {
     reset: AtomicBool,
     flushes: AtomicU64,
     flushed: Notify,
+    pace: Pace,
 }
 
 impl fmt::Debug for Connection {
@@ -46,6 +49,10 @@ impl Connection {
     /// From now on nothing is written any more, and the peer gets a TCP reset.
     pub(super) fn reset(&self) {
         self.0.reset.store(true, Ordering::Release);
+    }
+
+    pub(super) fn pace(&self) -> &Pace {
+        &self.0.pace
     }
 
     fn is_reset(&self) -> bool {

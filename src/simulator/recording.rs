@@ -32,7 +32,7 @@ pub struct SimulatedRecording {
     pub media: Media,
     /// Keys beyond the documented twelve: name and raw JSON.
     pub extra_fields: Vec<(String, String)>,
-    /// Pace of the media host for each connection; `None` is as fast as it can.
+    /// Pace of the media host for each connection; `None` is as fast as the simulator may.
     pub bytes_per_second: Option<u64>,
 }
 

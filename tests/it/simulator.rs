@@ -18,6 +18,7 @@ mod api;
 mod counts;
 mod faults;
 mod media;
+mod pace;
 mod ranges;
 mod schedules;
 

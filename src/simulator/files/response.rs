@@ -175,6 +175,15 @@ impl MediaResponse<'_> {
         format!("bytes {}-{}/{size}", range.start + off, range.end - 1 + off)
     }
 
+    fn bytes_per_second(&self) -> Option<u64> {
+        let own = match self.fault {
+            Some(MediaFault::Drip(rate)) => Some(rate),
+            _ => self.media.recording.bytes_per_second,
+        };
+        let both = [own, self.world.config.connection_rate];
+        both.into_iter().flatten().min()
+    }
+
     fn into_body(self, range: Range<u64>) -> Body {
         let (limit, ending) = match self.fault {
             Some(MediaFault::ResetAfter(bytes)) => (bytes, Ending::Reset),
@@ -193,10 +202,7 @@ impl MediaResponse<'_> {
             world: Arc::clone(self.world),
             connection: self.connection.clone(),
             id: self.media.recording.id,
-            bytes_per_second: match self.fault {
-                Some(MediaFault::Drip(rate)) => Some(rate),
-                _ => self.media.recording.bytes_per_second,
-            },
+            bytes_per_second: self.bytes_per_second(),
             flipped: match self.fault {
                 Some(MediaFault::FlippedByte(position)) => Some(position),
                 _ => None,
