@@ -29,3 +29,4 @@ mod seed;
 mod simulator;
 mod status;
 mod storage;
+mod store_server;

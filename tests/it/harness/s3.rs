@@ -1,29 +1,36 @@
-//! An S3 server in this process, over real sockets: a bucket in a temporary directory, and in
-//! front of it the faults that s3s-fs itself does not have.
+//! An S3 server in this process, over real sockets: a bucket in a temporary directory, a store that
+//! is honest and strict unless a test wants it otherwise, and in front of it the faults.
 
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::body::{Body as AxumBody, to_bytes};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use percent_encoding::percent_decode_str;
-use recording_archiver::digest::Fingerprinting;
 use s3s::Body;
-use s3s::auth::SimpleAuth;
-use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s_fs::FileSystem;
+use s3s::service::S3Service;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+mod faults;
+mod honesty;
+mod multipart;
+mod operations;
+mod store;
+mod uploads;
+
+pub(crate) use faults::{Call, StoreFault};
+use faults::{Orders, place, query};
+use store::Store;
+use uploads::flip;
 
 pub(crate) const BUCKET: &str = "recordings";
 pub(crate) const ACCESS_KEY_ID: &str = "AKIAOFTHETESTS";
@@ -45,44 +52,6 @@ pub(crate) async fn on_server_threads<T: Send + 'static>(
     SERVERS.spawn(start).await.expect("a server starts")
 }
 
-/// What a request is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Call {
-    Head,
-    Get,
-    Put,
-    Delete,
-    BeginUpload,
-    PutPart,
-    Complete,
-    Abort,
-    Other,
-}
-
-/// What happens instead of the answer.
-#[derive(Debug, Clone)]
-pub(crate) enum StoreFault {
-    /// This status and code; nothing is done.
-    Refuse(u16, &'static str),
-    /// The connection ends before an answer; nothing is done.
-    Cut,
-    /// It is done, and then the connection ends before an answer.
-    LoseAnswer,
-    /// It is done, and then the lowest bit of this byte of the object is turned over.
-    FlipByte(u64),
-    /// The body arrives with its first byte turned over.
-    DamageInTransit,
-    /// Nothing until the token is cancelled, then as usual.
-    HoldUntil(CancellationToken),
-}
-
-struct Order {
-    on: Call,
-    skip: u32,
-    times: u32,
-    fault: StoreFault,
-}
-
 /// A running server; ends when dropped.
 pub(crate) struct S3Server {
     shared: Arc<Shared>,
@@ -92,12 +61,10 @@ pub(crate) struct S3Server {
 }
 
 struct Shared {
-    root: PathBuf,
+    store: Arc<Store>,
     service: S3Service,
-    orders: Mutex<Vec<Order>>,
+    orders: Orders,
     calls: Mutex<Vec<(Call, String)>>,
-    honours_part_checksums: AtomicBool,
-    honours_create_only: AtomicBool,
 }
 
 /// Makes hyper close the connection.
@@ -109,16 +76,12 @@ impl S3Server {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join(BUCKET)).unwrap();
-        let root = directory.path().canonicalize().unwrap();
-        let mut builder = S3ServiceBuilder::new(FileSystem::new(&root).unwrap());
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        let store = Store::new(directory.path().canonicalize().unwrap());
         let shared = Arc::new(Shared {
-            root,
-            service: builder.build(),
-            orders: Mutex::default(),
+            service: store.service(),
+            store,
+            orders: Orders::default(),
             calls: Mutex::default(),
-            honours_part_checksums: AtomicBool::new(true),
-            honours_create_only: AtomicBool::new(true),
         });
         let stop = CancellationToken::new();
         let (served, stopping) = (Arc::clone(&shared), stop.clone());
@@ -164,28 +127,47 @@ impl S3Server {
 
     /// The same for the calls after the first `skip`.
     pub(crate) fn inject_after(&self, skip: u32, on: Call, fault: StoreFault, times: u32) {
-        self.shared.orders.lock().unwrap().push(Order {
-            on,
-            skip,
-            times,
-            fault,
-        });
+        self.shared.orders.add(skip, on, fault, times);
     }
 
     pub(crate) fn clear_faults(&self) {
-        self.shared.orders.lock().unwrap().clear();
+        self.shared.orders.clear();
     }
 
-    /// Whether wrong checksums of parts are refused; true at first.
+    /// Whether wrong checksums of parts are refused; true at first. If not, they are repeated.
     pub(crate) fn honour_part_checksums(&self, honour: bool) {
-        let honours = &self.shared.honours_part_checksums;
-        honours.store(honour, Ordering::SeqCst);
+        self.shared.store.honesty.part_checksums.set(honour);
     }
 
-    /// Whether `If-None-Match: *` is obeyed; true at first.
+    /// Whether `If-None-Match: *` is obeyed, by PUT and Complete; true at first.
     pub(crate) fn honour_create_only(&self, honour: bool) {
-        let honours = &self.shared.honours_create_only;
-        honours.store(honour, Ordering::SeqCst);
+        self.shared.store.honesty.create_only.set(honour);
+    }
+
+    /// Whether Complete refuses a wrong checksum of the object; true at first. If not, it is
+    /// repeated.
+    pub(crate) fn honour_object_checksum(&self, honour: bool) {
+        self.shared.store.honesty.object_checksum.set(honour);
+    }
+
+    /// Whether Complete refuses a wrong size of the object; true at first.
+    pub(crate) fn honour_object_size(&self, honour: bool) {
+        self.shared.store.honesty.object_size.set(honour);
+    }
+
+    /// Whether answers tell checksums at all; true at first.
+    pub(crate) fn returns_checksums(&self, returns: bool) {
+        self.shared.store.honesty.returns_checksums.set(returns);
+    }
+
+    /// Whether `ListParts` is known; true at first.
+    pub(crate) fn supports_list_parts(&self, supports: bool) {
+        self.shared.store.honesty.lists_parts.set(supports);
+    }
+
+    /// How many parts `ListParts` shows at once; 1000 at first.
+    pub(crate) fn list_parts_by(&self, parts: usize) {
+        self.shared.store.honesty.set_page(parts);
     }
 
     /// How often a recording's own object was the subject of such a call, refused ones included.
@@ -197,17 +179,38 @@ impl S3Server {
             .count()
     }
 
-    /// The multipart uploads that are begun and neither completed nor aborted. A part whose call
-    /// loses the race against the abort may stay on disk: that is this server's own affair.
+    /// The ids of all multipart uploads that are begun and neither completed nor aborted, in order.
     pub(crate) fn unfinished_uploads(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.shared.root).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.starts_with(".upload-")).collect()
+        let memory = self.shared.store.memory();
+        let ids = memory.begun.iter().map(|(_, id)| id);
+        ids.filter(|id| memory.unfinished.contains_key(*id))
+            .cloned()
+            .collect()
+    }
+
+    /// The ids of all multipart uploads that were ever begun for recordings, in order.
+    pub(crate) fn upload_ids(&self) -> Vec<String> {
+        let memory = self.shared.store.memory();
+        let begun = memory.begun.iter();
+        begun
+            .filter(|(key, _)| is_recording(key))
+            .map(|(_, id)| id.clone())
+            .collect()
+    }
+
+    /// Key, number and size of every part of a recording that the store took, in order.
+    pub(crate) fn parts_received(&self) -> Vec<(String, u32, u64)> {
+        let memory = self.shared.store.memory();
+        let received = memory.received.iter();
+        received
+            .filter(|(key, ..)| is_recording(key))
+            .cloned()
+            .collect()
     }
 
     /// Where the server keeps an object.
     pub(crate) fn path_of(&self, key: &str) -> PathBuf {
-        self.shared.root.join(BUCKET).join(key)
+        self.shared.store.root.join(BUCKET).join(key)
     }
 }
 
@@ -225,9 +228,9 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
 impl Shared {
     async fn answer(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Cut> {
         let (bucket, key) = place(&request);
-        let call = call_of(&request);
+        let call = Call::of(&request);
         self.calls.lock().unwrap().push((call, key.clone()));
-        let fault = is_recording(&key).then(|| self.due(call)).flatten();
+        let fault = is_recording(&key).then(|| self.orders.due(call)).flatten();
         match &fault {
             Some(StoreFault::Refuse(status, code)) => {
                 // A client that is refused in the middle of its body sees a broken pipe instead.
@@ -237,117 +240,38 @@ impl Shared {
             }
             Some(StoreFault::Cut) => return Err(Cut),
             Some(StoreFault::HoldUntil(let_go)) => let_go.cancelled().await,
-            Some(
-                StoreFault::LoseAnswer | StoreFault::FlipByte(_) | StoreFault::DamageInTransit,
-            )
-            | None => {}
+            _ => {}
         }
-        if !self.root.join(&bucket).is_dir() {
+        let root = &self.store.root;
+        if !root.join(&bucket).is_dir() {
             return Ok(refusal(404, "NoSuchBucket"));
         }
-        if let Some(upload_id) = query(&request, "uploadId")
-            && !self.root.join(format!(".upload-{upload_id}.json")).exists()
-        {
-            return Ok(refusal(404, "NoSuchUpload"));
+        let upload_id = query(&request, "uploadId").unwrap_or_default();
+        if let Some(fault) = &fault {
+            if call != Call::PutPart {
+                self.store.tamper(&upload_id, fault).await;
+            }
+            request.extensions_mut().insert(fault.clone());
         }
-        if !self.honours_create_only.load(Ordering::SeqCst) {
-            request.headers_mut().remove("if-none-match");
-        }
-        let request = match self.checked_part(call, fault.as_ref(), request).await {
-            Ok(request) => request,
-            Err(refusal) => return Ok(refusal),
-        };
         // Of its own: what a store has begun does not end with the connection of who asked for it.
         let service = self.service.clone();
-        let answered = tokio::spawn(async move { service.call(request).await });
+        let answered = tokio::spawn(async move { service.call(request.map(Body::from)).await });
         let response = answered
             .await
             .expect("s3s does not panic")
             .map_err(|_| Cut)?;
-        match fault {
-            Some(StoreFault::LoseAnswer) => Err(Cut),
-            Some(StoreFault::FlipByte(position)) => {
-                flip(&self.root.join(&bucket).join(&key), position);
-                Ok(response)
-            }
-            _ => Ok(response),
+        match &fault {
+            Some(StoreFault::LoseAnswer) => return Err(Cut),
+            Some(StoreFault::FlipByte(position)) => flip(&root.join(&bucket).join(&key), *position),
+            Some(fault) if call == Call::PutPart => self.store.tamper(&upload_id, fault).await,
+            _ => {}
         }
-    }
-
-    fn due(&self, call: Call) -> Option<StoreFault> {
-        let mut orders = self.orders.lock().unwrap();
-        let order = orders
-            .iter_mut()
-            .find(|order| order.on == call && order.times > 0)?;
-        if order.skip > 0 {
-            order.skip -= 1;
-            return None;
-        }
-        order.times -= 1;
-        Some(order.fault.clone())
-    }
-
-    /// s3s-fs looks at no checksum of a part: a store that honours them is made here.
-    async fn checked_part(
-        &self,
-        call: Call,
-        fault: Option<&StoreFault>,
-        request: Request<Incoming>,
-    ) -> Result<Request<Body>, Response<Body>> {
-        if call != Call::PutPart || !self.honours_part_checksums.load(Ordering::SeqCst) {
-            return Ok(request.map(Body::from));
-        }
-        let (parts, body) = request.into_parts();
-        let Ok(body) = to_bytes(AxumBody::new(body), usize::MAX).await else {
-            return Err(refusal(400, "IncompleteBody"));
-        };
-        let mut body = body.to_vec();
-        if matches!(fault, Some(StoreFault::DamageInTransit)) {
-            body[0] ^= 1;
-        }
-        let mut fingerprint = Fingerprinting::new();
-        fingerprint.update(&body);
-        let stated = parts.headers.get("x-amz-checksum-crc64nvme");
-        let right = fingerprint.finish().crc64nvme.to_string();
-        if stated.is_some_and(|stated| stated.as_bytes() != right.as_bytes()) {
-            return Err(refusal(400, "BadDigest"));
-        }
-        Ok(Request::from_parts(parts, Body::from(body)))
+        Ok(response)
     }
 }
 
 fn is_recording(key: &str) -> bool {
     !key.contains(".recording-archiver-probe/") && !key.ends_with(".manifest.json")
-}
-
-/// Bucket and key of a path-style request.
-fn place(request: &Request<Incoming>) -> (String, String) {
-    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
-    let path = path.trim_start_matches('/');
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    (bucket.to_owned(), key.to_owned())
-}
-
-fn query(request: &Request<Incoming>, name: &str) -> Option<String> {
-    let query = request.uri().query().unwrap_or_default();
-    url::form_urlencoded::parse(query.as_bytes())
-        .find(|(known, _)| known == name)
-        .map(|(_, value)| value.into_owned())
-}
-
-fn call_of(request: &Request<Incoming>) -> Call {
-    let has = |name| query(request, name).is_some();
-    match *request.method() {
-        Method::HEAD => Call::Head,
-        Method::GET => Call::Get,
-        Method::PUT if has("partNumber") => Call::PutPart,
-        Method::PUT => Call::Put,
-        Method::POST if has("uploads") => Call::BeginUpload,
-        Method::POST if has("uploadId") => Call::Complete,
-        Method::DELETE if has("uploadId") => Call::Abort,
-        Method::DELETE => Call::Delete,
-        _ => Call::Other,
-    }
 }
 
 fn refusal(status: u16, code: &str) -> Response<Body> {
@@ -361,10 +285,4 @@ fn refusal(status: u16, code: &str) -> Response<Body> {
         .header("content-type", "application/xml")
         .body(Body::from(xml))
         .unwrap()
-}
-
-fn flip(path: &Path, position: u64) {
-    let mut bytes = fs::read(path).unwrap();
-    bytes[usize::try_from(position).unwrap()] ^= 1;
-    fs::write(path, bytes).unwrap();
 }

@@ -1,0 +1,126 @@
+//! What a test may let a store do instead of its duty.
+
+use std::sync::Mutex;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+use percent_encoding::percent_decode_str;
+use tokio_util::sync::CancellationToken;
+
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Head,
+    Get,
+    Put,
+    Delete,
+    BeginUpload,
+    PutPart,
+    ListParts,
+    Complete,
+    Abort,
+    Other,
+}
+
+/// What happens instead of the answer.
+#[derive(Debug, Clone)]
+pub(crate) enum StoreFault {
+    /// This status and code; nothing is done. 200 is S3's way to fail late: an error where the
+    /// answer to Complete would be.
+    Refuse(u16, &'static str),
+    /// The connection ends before an answer; nothing is done.
+    Cut,
+    /// It is done, and then the connection ends before an answer.
+    LoseAnswer,
+    /// It is done, and then the lowest bit of this byte of the object is turned over.
+    FlipByte(u64),
+    /// The body arrives with its first byte turned over.
+    DamageInTransit,
+    /// Nothing until the token is cancelled, then as usual.
+    HoldUntil(CancellationToken),
+    /// This part of the upload is gone. This and what follows happens to an unfinished upload
+    /// behind everyone's back: right before the call, or right after it if it stores a part.
+    /// Checksums and sizes follow the bytes, `ETag`s stay.
+    LosePart(u32),
+    /// This part and all after it are gone.
+    DropPartsFrom(u32),
+    /// Each of these parts has the other's bytes.
+    SwapParts(u32, u32),
+    /// The lowest bit of the first byte of this part is turned over.
+    AlterPart(u32),
+    /// The whole upload is gone.
+    ForgetUpload,
+}
+
+/// The faults that are still due.
+#[derive(Debug, Default)]
+pub(super) struct Orders(Mutex<Vec<Order>>);
+
+#[derive(Debug)]
+struct Order {
+    on: Call,
+    skip: u32,
+    times: u32,
+    fault: StoreFault,
+}
+
+impl Orders {
+    pub(super) fn add(&self, skip: u32, on: Call, fault: StoreFault, times: u32) {
+        self.0.lock().unwrap().push(Order {
+            on,
+            skip,
+            times,
+            fault,
+        });
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    pub(super) fn due(&self, call: Call) -> Option<StoreFault> {
+        let mut orders = self.0.lock().unwrap();
+        let order = orders
+            .iter_mut()
+            .find(|order| order.on == call && order.times > 0)?;
+        if order.skip > 0 {
+            order.skip -= 1;
+            return None;
+        }
+        order.times -= 1;
+        Some(order.fault.clone())
+    }
+}
+
+impl Call {
+    pub(super) fn of(request: &Request<Incoming>) -> Self {
+        let has = |name| query(request, name).is_some();
+        match *request.method() {
+            Method::HEAD => Self::Head,
+            Method::GET if has("uploadId") => Self::ListParts,
+            Method::GET => Self::Get,
+            Method::PUT if has("partNumber") => Self::PutPart,
+            Method::PUT => Self::Put,
+            Method::POST if has("uploads") => Self::BeginUpload,
+            Method::POST if has("uploadId") => Self::Complete,
+            Method::DELETE if has("uploadId") => Self::Abort,
+            Method::DELETE => Self::Delete,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Bucket and key of a path-style request.
+pub(super) fn place(request: &Request<Incoming>) -> (String, String) {
+    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
+    let path = path.trim_start_matches('/');
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    (bucket.to_owned(), key.to_owned())
+}
+
+pub(super) fn query(request: &Request<Incoming>, name: &str) -> Option<String> {
+    let query = request.uri().query().unwrap_or_default();
+    url::form_urlencoded::parse(query.as_bytes())
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.into_owned())
+}

@@ -1,0 +1,59 @@
+//! What a store may claim and not do.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// What S3 itself shows of a listing at once.
+const PAGE: usize = 1000;
+
+/// In what the store is honest; at first in everything.
+#[derive(Debug)]
+pub(super) struct Honesty {
+    pub(super) part_checksums: Switch,
+    pub(super) create_only: Switch,
+    pub(super) object_checksum: Switch,
+    pub(super) object_size: Switch,
+    pub(super) returns_checksums: Switch,
+    pub(super) lists_parts: Switch,
+    page: AtomicUsize,
+}
+
+#[derive(Debug)]
+pub(super) struct Switch(AtomicBool);
+
+impl Switch {
+    const fn on() -> Self {
+        Self(AtomicBool::new(true))
+    }
+
+    pub(super) fn set(&self, on: bool) {
+        self.0.store(on, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Honesty {
+    pub(super) fn set_page(&self, parts: usize) {
+        self.page.store(parts, Ordering::SeqCst);
+    }
+
+    pub(super) fn page(&self) -> usize {
+        self.page.load(Ordering::SeqCst)
+    }
+}
+
+impl Default for Honesty {
+    fn default() -> Self {
+        Self {
+            part_checksums: Switch::on(),
+            create_only: Switch::on(),
+            object_checksum: Switch::on(),
+            object_size: Switch::on(),
+            returns_checksums: Switch::on(),
+            lists_parts: Switch::on(),
+            page: AtomicUsize::new(PAGE),
+        }
+    }
+}

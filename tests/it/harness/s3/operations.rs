@@ -1,0 +1,55 @@
+//! The operations of the store as s3s calls them, once a request's signature is right.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, GetObjectInput,
+    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
+    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
+    PutObjectOutput, UploadPartInput, UploadPartOutput,
+};
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+use super::store::Store;
+
+pub(super) type Answer<T> = S3Result<S3Response<T>>;
+
+pub(super) struct Operations(pub(super) Arc<Store>);
+
+/// Spells out what `async_trait` makes of the trait's methods.
+macro_rules! operations {
+    ($($name:ident($input:ty) -> $output:ty;)*) => {
+        impl S3 for Operations {
+            $(
+                fn $name<'s, 'f>(
+                    &'s self,
+                    request: S3Request<$input>,
+                ) -> BoxFuture<'f, Answer<$output>>
+                where
+                    's: 'f,
+                    Self: 'f,
+                {
+                    Box::pin(self.0.$name(request))
+                }
+            )*
+        }
+    };
+}
+
+operations! {
+    head_bucket(HeadBucketInput) -> HeadBucketOutput;
+    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
+    head_object(HeadObjectInput) -> HeadObjectOutput;
+    get_object(GetObjectInput) -> GetObjectOutput;
+    put_object(PutObjectInput) -> PutObjectOutput;
+    delete_object(DeleteObjectInput) -> DeleteObjectOutput;
+    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput;
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
+    upload_part(UploadPartInput) -> UploadPartOutput;
+    list_parts(ListPartsInput) -> ListPartsOutput;
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
+}
