@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::digest::common::hazmat::SerializableState as _;
 use sha2::{Digest as _, Sha256};
 
 /// The SHA-256 of a whole recording; shown in lower-case hex.
@@ -26,6 +27,11 @@ impl Sha256Digest {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).ok()?;
         Some(Self(bytes))
+    }
+
+    /// Reads S3's spelling, base64; `None` for anything else.
+    pub fn from_base64(text: &str) -> Option<Self> {
+        BASE64.decode(text).ok()?.try_into().ok().map(Self)
     }
 }
 
@@ -56,6 +62,22 @@ impl Crc64Nvme {
         let bytes: [u8; 8] = BASE64.decode(text).ok()?.try_into().ok()?;
         Some(Self(u64::from_be_bytes(bytes)))
     }
+
+    /// The checksum of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(crc_fast::crc64_nvme(bytes))
+    }
+
+    /// The checksum of what `self` is of, followed by `next_bytes` bytes that `next` is of.
+    #[must_use]
+    pub fn followed_by(self, next: Self, next_bytes: u64) -> Self {
+        Self(crc_fast::checksum_combine(
+            crc_fast::CrcAlgorithm::Crc64Nvme,
+            self.0,
+            next.0,
+            next_bytes,
+        ))
+    }
 }
 
 impl fmt::Display for Crc64Nvme {
@@ -77,6 +99,10 @@ pub struct Fingerprint {
     pub sha256: Sha256Digest,
     pub crc64nvme: Crc64Nvme,
 }
+
+/// First byte of a saved state; another layout gets another one. The SHA-256 state is laid out by
+/// its library, whose version is pinned in `Cargo.lock` and held to by a test.
+const SAVED_VERSION: u8 = 1;
 
 /// Takes the fingerprint of bytes as they pass, in order.
 #[derive(Clone)]
@@ -106,6 +132,37 @@ impl Fingerprinting {
         self.size_bytes
     }
 
+    /// What it takes to go on from here in another process: size, CRC state, SHA-256 state, and a
+    /// checksum of these.
+    pub fn save(&self) -> Vec<u8> {
+        let mut saved = vec![SAVED_VERSION];
+        saved.extend_from_slice(&self.size_bytes.to_be_bytes());
+        saved.extend_from_slice(&self.crc64nvme.get_state().to_be_bytes());
+        saved.extend_from_slice(&self.sha256.serialize());
+        // Every state is a possible one: only this tells a damaged one.
+        saved.extend_from_slice(&Crc64Nvme::of(&saved).0.to_be_bytes());
+        saved
+    }
+
+    /// Goes on from what [`Fingerprinting::save`] wrote; `None` if this version does not know it.
+    pub fn restore(saved: &[u8]) -> Option<Self> {
+        let (saved, check) = saved.split_last_chunk()?;
+        if Crc64Nvme::of(saved).0 != u64::from_be_bytes(*check) {
+            return None;
+        }
+        let rest = saved.strip_prefix(&[SAVED_VERSION])?;
+        let (size_bytes, rest) = rest.split_first_chunk()?;
+        let (crc_state, sha256) = rest.split_first_chunk()?;
+        Some(Self {
+            size_bytes: u64::from_be_bytes(*size_bytes),
+            sha256: Sha256::deserialize(sha256.try_into().ok()?).ok()?,
+            crc64nvme: crc_fast::Digest::new_with_init_state(
+                crc_fast::CrcAlgorithm::Crc64Nvme,
+                u64::from_be_bytes(*crc_state),
+            ),
+        })
+    }
+
     pub fn finish(self) -> Fingerprint {
         Fingerprint {
             size_bytes: self.size_bytes,
@@ -132,6 +189,17 @@ impl fmt::Debug for Fingerprinting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Version, size and CRC state; the eight words of SHA-256; blocks taken in; the bytes of the
+    /// block that is not full yet.
+    const SAVED_ABC: &str = concat!(
+        "01",
+        "0000000000000003",
+        "fa1a3544c03e0514",
+        "67e6096a85ae67bb72f36e3c3af54fa57f520e518c68059babd9831f19cde05b",
+        "0000000000000000",
+        "03616263",
+    );
 
     fn fingerprint(bytes: &[u8]) -> Fingerprint {
         let mut running = Fingerprinting::new();
@@ -160,6 +228,45 @@ mod tests {
             running.update(chunk);
         }
         assert_eq!(running.finish(), fingerprint(&bytes));
+    }
+
+    #[test]
+    fn a_saved_state_goes_on_to_the_same_fingerprint() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        for cut in [0, 1, 63, 64, 65, 4096, 99_999, 100_000] {
+            let mut running = Fingerprinting::new();
+            running.update(&bytes[..cut]);
+            let mut resumed = Fingerprinting::restore(&running.save()).unwrap();
+            assert_eq!(resumed.size_bytes(), cut as u64);
+            resumed.update(&bytes[cut..]);
+            assert_eq!(resumed.finish(), fingerprint(&bytes), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_state_saved_by_the_first_release_is_still_understood() {
+        let mut running = Fingerprinting::new();
+        running.update(b"abc");
+        let saved = hex::encode(running.save());
+        assert_eq!(saved[..saved.len() - 16], format!("{SAVED_ABC:0<242}"));
+        assert!(Fingerprinting::restore(&[]).is_none());
+        assert!(Fingerprinting::restore(&running.save()[..40]).is_none());
+        for place in [0, 5, 20, 100, 125] {
+            let mut damaged = running.save();
+            damaged[place] ^= 1;
+            assert!(Fingerprinting::restore(&damaged).is_none(), "{place}");
+        }
+    }
+
+    #[test]
+    fn checksums_of_parts_combine_to_that_of_the_whole() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(70_001).collect();
+        let empty = Crc64Nvme::of(&[]);
+        let combined = bytes.chunks(8192).fold(empty, |whole, part| {
+            whole.followed_by(Crc64Nvme::of(part), part.len() as u64)
+        });
+        assert_eq!(combined, fingerprint(&bytes).crc64nvme);
+        assert_eq!(combined, Crc64Nvme::of(&bytes));
     }
 
     #[test]

@@ -59,6 +59,7 @@
 //!   stored without the link ([`recording::Metadata::without_link`]).
 
 pub mod archive;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod daemon;
