@@ -1,22 +1,30 @@
 //! THE STORY: how one claimed recording becomes a proven object, told once for the daemon, for
 //! `archive --id` and for every test.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
-use crate::digest::{Fingerprint, Fingerprinting};
-use crate::error::chain;
+use crate::digest::Fingerprint;
+use crate::error::ErrorKind;
+use crate::memory::MemoryBudget;
 use crate::progress::Progress;
 use crate::queue::{Claim, Outcome, Queue, StoredObject};
 use crate::recording::{Readiness, Recording};
 use crate::signalwire::SignalWire;
 use crate::signed_url::SignedUrl;
-use crate::storage::{Evidence, Manifest, ObjectKey, Storage, StorageError, Upload, UploadPlan};
-use crate::transfer::{Expected, Media, MediaClient};
+use crate::storage::{Manifest, ObjectKey, Proof, Receipt, Storage};
+use crate::transfer::{Expected, MediaClient};
 
 mod attempt;
 mod breaker;
+mod checkpoints;
+mod equal;
 mod error;
+mod hashing;
+mod pump;
 mod settle;
+mod transfer;
 mod verdict;
 
 pub use attempt::Report;
@@ -31,6 +39,8 @@ pub struct Archiver {
     pub signalwire: SignalWire,
     pub media: MediaClient,
     pub storage: Storage,
+    /// For parts in flight, of all recordings together.
+    pub memory: MemoryBudget,
     pub policy: Policy,
     pub breaker: Breaker,
 }
@@ -41,11 +51,35 @@ struct Notes {
     recording: Option<Recording>,
 }
 
+/// One recording on its way, as the story's chapters hand it on.
+#[derive(Debug, Clone, Copy)]
+struct Job<'a> {
+    claim: &'a Claim,
+    recording: &'a Recording,
+    link: &'a SignedUrl,
+    key: &'a ObjectKey,
+    progress: &'a Arc<Progress>,
+    stop: &'a CancellationToken,
+}
+
 /// What stands under the key when the bytes are through.
 #[derive(Debug)]
 enum Published {
-    Ours { etag: Option<String> },
+    Ours {
+        receipt: Receipt,
+        /// The multipart upload that became it.
+        upload_id: Option<String>,
+    },
     EqualWasThere,
+}
+
+impl Published {
+    fn upload_id(&self) -> Option<&str> {
+        match self {
+            Self::Ours { upload_id, .. } => upload_id.as_deref(),
+            Self::EqualWasThere => None,
+        }
+    }
 }
 
 impl Archiver {
@@ -55,177 +89,124 @@ impl Archiver {
         &self,
         claim: &Claim,
         notes: &mut Notes,
-        progress: &Progress,
+        progress: &Arc<Progress>,
         stop: &CancellationToken,
     ) -> Result<(StoredObject, Outcome), ArchiveError> {
-        let recording = unless(stop, self.signalwire.recording(claim.recording_id())).await?;
-        let recording = notes.recording.insert(recording);
-        let link = ready(recording)?;
-        let key = self.storage.key_for(self.queue.project_id(), recording)?;
+        match self.archive_once(claim, notes, progress, stop).await {
+            // The file changed under our hands: cleanly from the start, once.
+            Err(error) if error.kind() == ErrorKind::SourceChanged => {
+                self.archive_once(claim, notes, progress, stop).await
+            }
+            result => result,
+        }
+    }
 
-        let kept = unless(
+    async fn archive_once(
+        &self,
+        claim: &Claim,
+        notes: &mut Notes,
+        progress: &Arc<Progress>,
+        stop: &CancellationToken,
+    ) -> Result<(StoredObject, Outcome), ArchiveError> {
+        let asking = self.signalwire.recording(claim.recording_id());
+        // The store is got to know meanwhile; what that meets is told where it matters.
+        let (recording, _) = tokio::join!(
+            unless(stop, asking),
+            unless(stop, self.storage.enforcement())
+        );
+        let recording = recording?;
+        let recording = notes.recording.insert(recording);
+        let key = &self.storage.key_for(self.queue.project_id(), recording)?;
+        let job = Job {
+            claim,
+            recording,
+            link: ready(recording)?,
+            key,
+            progress,
             stop,
-            self.equal_object(claim, recording, link, &key, progress),
-        )
-        .await?;
-        let (fingerprint, published) = if let Some(fingerprint) = kept {
-            (fingerprint, Published::EqualWasThere)
-        } else {
-            let media = unless(stop, self.media.open(link, &expected(recording))).await?;
-            self.transfer(claim, recording, &key, media, progress, stop)
-                .await?
         };
-        let (outcome, evidence, etag) = match published {
+        let left = unless(stop, self.left_uploads(&job)).await?;
+        let (fingerprint, published) = match unless(stop, self.standing(&job, &left)).await? {
+            Some(standing) => {
+                let published = standing.1.upload_id();
+                let others = left.into_iter().map(|left| left.upload_id);
+                let others = others.filter(|id| Some(id.as_str()) != published);
+                self.discard_all(&job, others).await;
+                standing
+            }
+            None => self.transfer(&job, left).await?,
+        };
+        let (outcome, proof, etag, upload_id) = match published {
             // Compared by reading it. Nobody knows how it was written, and it is not ours to
             // remove.
-            Published::EqualWasThere => (Outcome::AlreadyArchived, Evidence::ReadBack, None),
-            Published::Ours { etag } => {
-                let evidence = unless(stop, self.storage.prove(&key, &fingerprint)).await?;
-                (Outcome::Archived, evidence, etag)
+            Published::EqualWasThere => {
+                let proof = Proof::read_back(&fingerprint);
+                (Outcome::AlreadyArchived, proof, None, None)
+            }
+            Published::Ours { receipt, upload_id } => {
+                let proving = self.storage.prove(key, &fingerprint, &receipt);
+                let proof = match unless(stop, proving).await {
+                    Err(error) if error.kind() == ErrorKind::ChecksumMismatch => {
+                        // Removed again: there is nothing left to go on with.
+                        self.discard_all(&job, upload_id).await;
+                        return Err(error);
+                    }
+                    proof => proof?,
+                };
+                (Outcome::Archived, proof, receipt.etag, upload_id)
             }
         };
-        let archived_at = unless(stop, self.confirm_lease(claim)).await?;
-        let manifest = Manifest::new(
-            recording.id,
-            self.queue.project_id(),
-            &key,
-            &fingerprint,
-            evidence,
-            archived_at,
-            recording.metadata.clone(),
-        );
-        unless(stop, self.storage.put_manifest(&key, &manifest)).await?;
-        let object = StoredObject {
-            object_key: key.as_str().to_owned(),
-            object_url: self.storage.object_url(&key),
-            fingerprint,
-            evidence: evidence.as_str(),
-            etag,
-            archived_at,
-        };
+        let mut object = self.describe(&job, &fingerprint, &proof).await?;
+        (object.etag, object.upload_id) = (etag, upload_id);
         Ok((object, outcome))
     }
 
-    /// Streams the media into the store and publishes it. Whatever goes wrong, the upload is
-    /// aborted; one that cannot be aborted now stays on record for the sweep.
-    async fn transfer(
+    /// Writes the manifest, so that the archive explains itself, and says what is stored.
+    async fn describe(
         &self,
-        claim: &Claim,
-        recording: &Recording,
-        key: &ObjectKey,
-        media: Media,
-        progress: &Progress,
-        stop: &CancellationToken,
-    ) -> Result<(Fingerprint, Published), ArchiveError> {
-        let plan = UploadPlan {
-            size_hint: media.size_hint(),
-            content_type: recording.media_format.clone(),
-            attempt_token: claim.lease_token(),
-        };
-        let mut upload = self.storage.begin_upload(key, &plan).await?;
-        let remembered = upload.upload_id().is_some();
-        let result = self
-            .send(claim, key, media, &mut upload, progress, stop)
-            .await;
-        let ended = match &result {
-            Ok((_, Published::Ours { .. })) => Ok(()),
-            Ok((_, Published::EqualWasThere)) | Err(_) => upload.abort().await,
-        };
-        let forgotten = match ended {
-            Ok(()) if remembered => self.queue.forget_upload(claim).await.map_err(Into::into),
-            ended => ended.map_err(ArchiveError::from),
-        };
-        if let Err(error) = forgotten {
-            tracing::warn!(object.key = %key, "{}", chain(&error));
-        }
-        result
-    }
-
-    /// Sends every byte and publishes; nothing is visible under the key before the last byte was
-    /// counted.
-    async fn send(
-        &self,
-        claim: &Claim,
-        key: &ObjectKey,
-        media: Media,
-        upload: &mut Upload,
-        progress: &Progress,
-        stop: &CancellationToken,
-    ) -> Result<(Fingerprint, Published), ArchiveError> {
-        let fingerprint = unless(stop, async {
-            if let Some(upload_id) = upload.upload_id() {
-                let object_url = self.storage.object_url(key);
-                self.queue
-                    .remember_upload(claim, key.as_str(), &object_url, upload_id)
-                    .await?;
-            }
-            let fingerprint = pump(media, Some(upload), progress).await?;
-            upload.finish_parts().await?;
-            // A worker whose lease has passed on must not publish. From here on only short
-            // requests are left, and a lease that is lost meanwhile cuts them off.
-            self.confirm_lease(claim).await?;
-            Ok::<_, ArchiveError>(fingerprint)
+        job: &Job<'_>,
+        fingerprint: &Fingerprint,
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError> {
+        let archived_at = unless(job.stop, self.time_under_lease(job.claim)).await?;
+        let manifest = Manifest::new(
+            job.recording.id,
+            self.queue.project_id(),
+            job.key,
+            fingerprint,
+            proof,
+            archived_at,
+            job.recording.metadata.clone(),
+        );
+        unless(job.stop, self.storage.put_manifest(job.key, &manifest)).await?;
+        Ok(StoredObject {
+            object_key: job.key.as_str().to_owned(),
+            object_url: self.storage.object_url(job.key),
+            fingerprint: *fingerprint,
+            evidence: proof.evidence.as_str(),
+            evidence_algorithm: proof.algorithm.as_str(),
+            evidence_value: proof.value.clone(),
+            etag: None,
+            upload_id: None,
+            archived_at,
         })
-        .await?;
-        match unless(stop, upload.publish(&self.storage)).await {
-            Ok(etag) => Ok((fingerprint, Published::Ours { etag })),
-            Err(ArchiveError::Storage(StorageError::Exists { .. })) => {
-                unless(stop, self.storage.demand_equal(key, &fingerprint)).await?;
-                Ok((fingerprint, Published::EqualWasThere))
-            }
-            Err(error) => Err(error),
+    }
+
+    /// What the file should be, by its metadata and the operator's word.
+    fn expected(&self, recording: &Recording) -> Expected {
+        Expected {
+            size_bytes: self.demanded_size(recording),
+            format: recording.media_format.clone(),
         }
     }
 
-    /// The fingerprint of an object that already stands under the key and is this recording;
-    /// `None` if nothing stands there. One that differs is an error, never overwritten.
-    async fn equal_object(
-        &self,
-        claim: &Claim,
-        recording: &Recording,
-        link: &SignedUrl,
-        key: &ObjectKey,
-        progress: &Progress,
-    ) -> Result<Option<Fingerprint>, ArchiveError> {
-        let Some(found_bytes) = self.storage.size_of(key).await? else {
-            return Ok(None);
-        };
-        if let Some(declared) = recording.declared_size_bytes
-            && declared != found_bytes
-        {
-            return Err(self.storage.conflict(key, found_bytes, declared).into());
-        }
-        // Our own manifest names the digest: reading the object back is proof enough.
-        let manifest = self.storage.manifest(key).await?;
-        if let Some(stated) = manifest.and_then(|m| m.fingerprint_of(claim.recording_id()))
-            && self.storage.read_back(key).await? == Some(stated)
-        {
-            return Ok(Some(stated));
-        }
-        // A crash between publishing and the manifest: only the source can tell.
-        let media = self.media.open(link, &expected(recording)).await?;
-        let fingerprint = pump(media, None, progress).await?;
-        self.storage.demand_equal(key, &fingerprint).await?;
-        Ok(Some(fingerprint))
+    /// The size that the file must have; `None` if the provider names none, or the operator
+    /// accepts whatever it is.
+    fn demanded_size(&self, recording: &Recording) -> Option<u64> {
+        recording
+            .declared_size_bytes
+            .filter(|_| !self.policy.accept_size)
     }
-}
-
-/// Takes every byte of the media in order: counted, hashed and, if there is one, uploaded.
-async fn pump(
-    mut media: Media,
-    mut upload: Option<&mut Upload>,
-    progress: &Progress,
-) -> Result<Fingerprint, ArchiveError> {
-    progress.start(media.size_hint());
-    let mut fingerprint = Fingerprinting::new();
-    while let Some(chunk) = media.next_chunk().await? {
-        progress.add(chunk.len() as u64);
-        fingerprint.update(&chunk);
-        if let Some(upload) = upload.as_deref_mut() {
-            upload.write(chunk).await?;
-        }
-    }
-    Ok(fingerprint.finish())
 }
 
 fn ready(recording: &Recording) -> Result<&SignedUrl, ArchiveError> {
@@ -239,13 +220,6 @@ fn ready(recording: &Recording) -> Result<&SignedUrl, ArchiveError> {
                 .to_owned(),
         }),
         Readiness::NoMedia => Err(ArchiveError::NoMedia),
-    }
-}
-
-fn expected(recording: &Recording) -> Expected {
-    Expected {
-        size_bytes: recording.declared_size_bytes,
-        format: recording.media_format.clone(),
     }
 }
 

@@ -17,6 +17,8 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Waiting for a free connection longer than this means that something is stuck.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that was used within this time is taken to be alive.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// A server that does not greet within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What every session asks of the server: no statement and no idle transaction goes on for ever,
@@ -90,6 +92,16 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // A ping before every statement would double the round trips of a busy queue.
+            .test_before_acquire(false)
+            .before_acquire(|connection, idle| {
+                Box::pin(async move {
+                    if idle.idle_for > TRUSTED_FOR {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(SESSION).await.map(drop) })
             })

@@ -182,8 +182,12 @@ impl ErrorKind {
             Self::LinkExpired => "nothing: the next attempt asks for a fresh link",
             Self::MediaUnavailable => "check the network to the media host; it is tried again",
             Self::NotMedia => "open the recording in the dashboard: the file is not what it says",
-            Self::SizeMismatch => "compare the recording in the dashboard with the sizes reported",
-            Self::Truncated => "nothing: it is fetched again",
+            Self::SizeMismatch => {
+                "compare the recording in the dashboard with the sizes reported; `archive --id … --accept-size` takes it as it is"
+            }
+            Self::Truncated => {
+                "nothing: it is fetched again, from where it broke if the source allows"
+            }
             Self::SourceChanged => "nothing: it is fetched again from the start",
             Self::Stalled => "check the network; raise transfer.idle_timeout on slow lines",
             Self::StorageUnavailable => "check the store and storage.endpoint; it is tried again",

@@ -10,18 +10,23 @@
 //! # The life of a recording
 //!
 //! ```text
-//! enqueue ─▶ claim ─▶ metadata ─▶ fetch ═▶ hash ═▶ upload ─▶ publish ─▶ prove ─▶ manifest ─▶ settle + ledger
+//! enqueue ─▶ claim ─▶ metadata ─▶ plan ─▶ fetch ═▶ hash ═▶ upload ─▶ publish ─▶ prove ─▶ manifest ─▶ settle + ledger
 //! ```
 //!
 //! 1. *enqueue*: an ID becomes a row. Anybody may insert one ([`queue`], `migrations/`).
 //! 2. *claim*: a worker takes the row under a lease with a token ([`queue::Queue::claim_due`]).
 //! 3. *metadata*: the API is asked afresh, which also signs a fresh link
 //!    ([`signalwire::SignalWire::recording`]).
-//! 4. *fetch, hash, upload*: one stream, counted and hashed while parts are sent; memory comes
-//!    from one budget for the process ([`transfer`], [`digest`], [`storage::Upload`], [`memory`]).
-//! 5. *publish*: the object appears under its key, unless something stands there.
-//! 6. *prove*: by part checksums where the store was probed to refuse wrong ones, else by reading
-//!    back ([`storage::Evidence`]). An object that fails its proof is removed.
+//! 4. *plan, fetch, hash, upload*: the first answer tells size and validator; parallel ranges fill
+//!    buffers of one budget ([`memory`]) and come out in order ([`transfer`]), are hashed on a
+//!    thread of their own ([`digest`]) and sent as parts ([`storage::Upload`]). What breaks is gone
+//!    on with from its last good byte; how far it got is written down ([`checkpoint`]), so that
+//!    another process can go on after a kill.
+//! 5. *publish*: the parts are held against the bytes as they were read; then the object appears
+//!    under its key, unless something stands there.
+//! 6. *prove*: by the whole object's checksum or the parts' where the store was probed to refuse
+//!    wrong ones, else by reading back ([`storage::Evidence`]). An object that fails its proof is
+//!    removed.
 //! 7. *manifest*: a sidecar lets the archive explain itself ([`storage::Manifest`]).
 //! 8. *settle*: row, attempt and ledger change in one transaction that names the lease token.
 //!
@@ -40,7 +45,7 @@
 //! | doors | [`cli`], [`daemon`] | everything below |
 //! | stories | [`archive`], [`upkeep`] | stations and ground |
 //! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
-//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`memory`], [`progress`], [`printable`], [`config`] | ground only |
+//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`progress`], [`printable`], [`config`] | ground only |
 //!
 //! [`simulator`] stands apart: a SignalWire for tests, the demo and trying out; nothing of the
 //! archiver knows it but the commands that start it. [`config`] is read by constructors only, and
@@ -50,10 +55,14 @@
 //!
 //! - *No recording is lost*: a row leaves `in_progress` by a verdict or by the end of its lease.
 //! - *A late worker changes nothing*: every settling statement names recording and token and must
-//!   touch one row; the lease is confirmed right before an object is published.
+//!   touch one row; the lease is confirmed right before an object is published; an upload belongs
+//!   to the lease on its record.
+//! - *No byte is joined with another version's*: answers are joined only under one strong validator
+//!   and one size, and the parts' checksums must combine to that of the bytes as they were read.
 //! - *Nothing is overwritten*: the key depends only on the recording; an equal object is kept, a
 //!   different one is `object_conflict`.
-//! - *Memory is bounded* by `transfer.memory_limit`, not by file size or number of recordings.
+//! - *Memory is bounded* by `transfer.memory_limit`, not by file size or number of recordings; who
+//!   waits longest for a buffer is served first.
 //! - *Money is exact*: from the JSON token to NUMERIC by decimal text ([`money::Usd`]).
 //! - *Links and tokens stay secret*: [`signed_url::SignedUrl`] shows its host only, and metadata is
 //!   stored without the link ([`recording::Metadata::without_link`]).

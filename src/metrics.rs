@@ -11,9 +11,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use self::flow::Flow;
 use crate::archive::Report;
+use crate::config::{SignalWireConfig, TransferConfig};
 use crate::error::ErrorKind;
+use crate::memory::MemoryBudget;
 use crate::queue::Outcome;
+use crate::transfer::Traffic;
+
+mod flow;
 
 /// The process's counters; clones count into the same.
 #[derive(Debug, Clone)]
@@ -24,6 +30,7 @@ pub struct Metrics {
     fetched_bytes: Counter,
     archived_bytes: Counter,
     last_archived: Gauge,
+    flow: Flow,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,7 +79,7 @@ impl Metrics {
         let fetched_bytes = Counter::default();
         registry.register(
             "fetched_bytes",
-            "Media bytes received, repeated ones included",
+            "Media bytes taken in by attempts that have ended, repeated ones included",
             fetched_bytes.clone(),
         );
         let archived_bytes = Counter::default();
@@ -87,6 +94,8 @@ impl Metrics {
             "When a recording was last archived by this process; 0 if none was",
             last_archived.clone(),
         );
+        let flow = Flow::default();
+        registry.register_collector(Box::new(flow.clone()));
         Self {
             registry: Arc::new(registry),
             attempts,
@@ -94,7 +103,19 @@ impl Metrics {
             fetched_bytes,
             archived_bytes,
             last_archived,
+            flow,
         }
+    }
+
+    /// Shows from here on how bytes move, and within which limits.
+    pub fn watch(
+        &self,
+        traffic: &Traffic,
+        memory: &MemoryBudget,
+        transfer: &TransferConfig,
+        signalwire: &SignalWireConfig,
+    ) {
+        self.flow.watch(traffic, memory, transfer, signalwire);
     }
 
     /// Counts how an attempt ended.

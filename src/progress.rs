@@ -1,38 +1,101 @@
 //! How far running transfers are: written by the story, read by whoever shows it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::recording::RecordingId;
 
 /// One transfer's counters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     received_bytes: AtomicU64,
+    /// Was there before this attempt.
+    resumed_bytes: AtomicU64,
     /// 0 while unknown.
     total_bytes: AtomicU64,
+    fetching: AtomicUsize,
+    begun_at: Instant,
+    /// When the last byte came, in milliseconds since `begun_at`.
+    moved_at_millis: AtomicU64,
 }
 
+/// Somebody is fetching; ends when dropped.
+#[derive(Debug)]
+pub struct Fetching(Arc<Progress>);
+
 impl Progress {
-    /// Announces how many bytes are to come.
-    pub fn start(&self, total_bytes: Option<u64>) {
+    /// Announces how many bytes there are in all, and how many of them an earlier attempt got.
+    pub fn start(&self, total_bytes: Option<u64>, resumed_bytes: u64) {
         self.total_bytes
             .store(total_bytes.unwrap_or(0), Ordering::Relaxed);
+        self.resumed_bytes.store(resumed_bytes, Ordering::Relaxed);
+        self.touch();
     }
 
     pub fn add(&self, bytes: u64) {
         self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.touch();
     }
 
-    /// Media bytes received in this attempt.
+    /// Announces that bytes are being fetched until what it returns is dropped.
+    pub fn fetching(self: &Arc<Self>) -> Fetching {
+        if self.fetching.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.touch();
+        }
+        Fetching(Arc::clone(self))
+    }
+
+    /// For how long no byte has come although somebody is fetching; zero if nobody is.
+    pub fn standing_still_for(&self) -> Duration {
+        if self.fetching.load(Ordering::Relaxed) == 0 {
+            return Duration::ZERO;
+        }
+        let moved_at = Duration::from_millis(self.moved_at_millis.load(Ordering::Relaxed));
+        self.begun_at.elapsed().saturating_sub(moved_at)
+    }
+
+    /// Media bytes taken in by this attempt.
     pub fn received_bytes(&self) -> u64 {
         self.received_bytes.load(Ordering::Relaxed)
     }
 
-    /// Media bytes expected, as far as known.
+    /// Media bytes that an earlier attempt left in the store.
+    pub fn resumed_bytes(&self) -> u64 {
+        self.resumed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Size of the whole recording, as far as known.
     pub fn total_bytes(&self) -> Option<u64> {
         Some(self.total_bytes.load(Ordering::Relaxed)).filter(|total| *total > 0)
+    }
+
+    /// Something moved, though no byte is counted yet.
+    pub fn touch(&self) {
+        let millis = u64::try_from(self.begun_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved_at_millis.store(millis, Ordering::Relaxed);
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            received_bytes: AtomicU64::default(),
+            resumed_bytes: AtomicU64::default(),
+            total_bytes: AtomicU64::default(),
+            fetching: AtomicUsize::default(),
+            begun_at: Instant::now(),
+            moved_at_millis: AtomicU64::default(),
+        }
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.fetching.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -40,6 +103,16 @@ impl Progress {
 #[derive(Debug, Clone, Default)]
 pub struct Board {
     running: Arc<Mutex<BTreeMap<RecordingId, Arc<Progress>>>>,
+    ended: Arc<Ended>,
+}
+
+/// What the transfers that have ended did.
+#[derive(Debug, Default)]
+struct Ended {
+    received_bytes: AtomicU64,
+    /// Those of a known size, and their sizes.
+    sized: AtomicU64,
+    size_bytes: AtomicU64,
 }
 
 /// A transfer's place on the board; leaves it when dropped.
@@ -69,19 +142,49 @@ impl Board {
             .collect()
     }
 
+    /// Media bytes received by all transfers so far, ended ones included.
+    pub fn received_bytes(&self) -> u64 {
+        let running = self.lock();
+        let now: u64 = running.values().map(|it| it.received_bytes()).sum();
+        now + self.ended.received_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many transfers of a known size have ended, and their sizes in all.
+    pub fn ended(&self) -> (u64, u64) {
+        let ended = &self.ended;
+        (
+            ended.sized.load(Ordering::Relaxed),
+            ended.size_bytes.load(Ordering::Relaxed),
+        )
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RecordingId, Arc<Progress>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Place {
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.board.lock().remove(&self.recording_id);
+        let mut running = self.board.lock();
+        // A later attempt at the same recording has a place of its own.
+        if running
+            .get(&self.recording_id)
+            .is_some_and(|it| Arc::ptr_eq(it, &self.progress))
+        {
+            running.remove(&self.recording_id);
+        }
+        let ended = &self.board.ended;
+        let received = self.progress.received_bytes();
+        ended.received_bytes.fetch_add(received, Ordering::Relaxed);
+        if let Some(size) = self.progress.total_bytes() {
+            ended.sized.fetch_add(1, Ordering::Relaxed);
+            ended.size_bytes.fetch_add(size, Ordering::Relaxed);
+        }
     }
 }

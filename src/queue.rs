@@ -23,7 +23,9 @@ pub use claim::{ArchivedRow, Claim, Direct, Wish};
 pub use enqueue::{Chosen, enqueue, has_unsettled, retry, states};
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
-pub use uploads::{StaleUpload, forget_upload, stale_uploads};
+pub use uploads::{
+    BegunUpload, LeftUpload, StaleUpload, forget_stale_upload, stale_uploads, take_stale_upload,
+};
 
 /// One process's access to the queue: its project, its name, its lease.
 #[derive(Debug, Clone)]

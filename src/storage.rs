@@ -10,29 +10,36 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use object_store::{ObjectStore, RetryConfig};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use url::Url;
 
+use self::http::Shared;
 use crate::config::{ChecksumMode, S3Credentials, StorageConfig, StorageLocation, VerifyMode};
-use crate::memory::MemoryBudget;
 use crate::recording::Recording;
 
 mod error;
+mod http;
 pub mod key;
 mod manifest;
+mod multipart;
+mod parts;
 mod probe;
 mod proof;
+mod publish;
+mod signed;
 mod upload;
 
 pub use error::StorageError;
 pub use key::{KeyError, Layout, ObjectKey};
 pub use manifest::Manifest;
+pub use parts::PartPlan;
 pub use probe::Enforcement;
-pub use proof::Evidence;
-pub use upload::{Upload, UploadPlan};
+pub use proof::{Algorithm, Evidence, Proof};
+pub use publish::Receipt;
+pub use upload::{OwnObject, Upload, UploadPlan};
 
 /// Object metadata that names the attempt which wrote it (sent as `x-amz-meta-…`).
 const ATTEMPT_METADATA: &str = "archive-attempt";
@@ -58,7 +65,6 @@ pub struct Storage {
     layout: Layout,
     verify: VerifyMode,
     part_bytes: u64,
-    budget: MemoryBudget,
 }
 
 #[derive(Debug)]
@@ -67,16 +73,42 @@ enum Backend {
     Local(Arc<dyn ObjectStore>),
 }
 
-/// An S3-compatible bucket, by two clients: one that adds no checksum headers, one that does.
+/// An S3-compatible bucket, by three clients that differ in what they send with a body: only its
+/// signature, a checksum too, or a checksum instead.
 #[derive(Debug)]
 struct S3 {
     plain: Arc<AmazonS3>,
     checked: Arc<AmazonS3>,
+    /// Signing hashes every body by SHA-256. Where the store verifies checksums, that proves
+    /// nothing more, and costs a third of the speed.
+    unsigned: Arc<AmazonS3>,
     checksum: ChecksumMode,
     storage_class: Option<String>,
     prefix: Path,
+    region: String,
     http: reqwest::Client,
     enforcement: OnceCell<Enforcement>,
+}
+
+/// What a store verifies the bytes by that it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verification {
+    /// The SHA-256 that the signature of each request covers.
+    Signature,
+    /// That, and a checksum which the operator asked for, whatever the store makes of it.
+    Asked(Algorithm),
+    /// A checksum that the store was seen to enforce.
+    Enforced(Algorithm),
+}
+
+impl Verification {
+    /// As it stands on record.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Signature => "signature",
+            Self::Asked(checksum) | Self::Enforced(checksum) => checksum.as_str(),
+        }
+    }
 }
 
 /// The store cannot be set up at all.
@@ -98,7 +130,7 @@ pub enum OpenStorageError {
 
 impl Storage {
     /// Sets up the clients; for a file store, creates its directory. Nothing else is touched.
-    pub fn open(config: &StorageConfig, budget: MemoryBudget) -> Result<Self, OpenStorageError> {
+    pub fn open(config: &StorageConfig) -> Result<Self, OpenStorageError> {
         let backend = match &config.location {
             StorageLocation::S3 { bucket, prefix } => {
                 Backend::S3(S3::open(config, bucket, prefix)?)
@@ -116,32 +148,28 @@ impl Storage {
                 Backend::Local(Arc::new(store))
             }
         };
-        Ok(Self::new(backend, config, budget))
+        Ok(Self::new(backend, config))
     }
 
     /// The same for looking only: a file store's directory that does not exist is taken as empty,
     /// and not created.
-    pub fn open_to_look(
-        config: &StorageConfig,
-        budget: MemoryBudget,
-    ) -> Result<Self, OpenStorageError> {
+    pub fn open_to_look(config: &StorageConfig) -> Result<Self, OpenStorageError> {
         match &config.location {
             StorageLocation::File { root } if !root.exists() => {
                 let nothing = Backend::Local(Arc::new(InMemory::new()));
-                Ok(Self::new(nothing, config, budget))
+                Ok(Self::new(nothing, config))
             }
-            StorageLocation::File { .. } | StorageLocation::S3 { .. } => Self::open(config, budget),
+            StorageLocation::File { .. } | StorageLocation::S3 { .. } => Self::open(config),
         }
     }
 
-    fn new(backend: Backend, config: &StorageConfig, budget: MemoryBudget) -> Self {
+    fn new(backend: Backend, config: &StorageConfig) -> Self {
         Self {
             backend,
             location: config.location.clone(),
             layout: config.layout.clone(),
             verify: config.verify,
             part_bytes: config.part_size_bytes,
-            budget,
         }
     }
 
@@ -239,18 +267,31 @@ impl S3 {
             retry_timeout: RETRY_WITHIN,
             ..RetryConfig::default()
         };
-        let client = ClientOptions::new()
-            .with_allow_http(endpoint_is_http)
-            // A whole-request time-out would cut large objects off while they are read back.
-            .with_timeout_disabled()
-            .with_read_timeout(REQUEST_IDLE)
-            .with_connect_timeout(Duration::from_secs(10));
+        // A whole-request time-out would cut large objects off while they are read back, and
+        // Complete off, which may take minutes.
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("recording-archiver/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(REQUEST_IDLE)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .http1_only()
+            // Bytes are read back as they are stored, whatever features other crates turn on.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .https_only(!endpoint_is_http)
+            .build()
+            .map_err(OpenStorageError::Http)?;
+        let region = config.region.as_deref().unwrap_or("us-east-1");
         // Every setting is explicit: from_env() would let any AWS_… variable change the store.
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
-            .with_region(config.region.as_deref().unwrap_or("us-east-1"))
+            .with_region(region)
             .with_retry(retry)
-            .with_client_options(client)
+            .with_allow_http(endpoint_is_http)
+            .with_http_connector(Shared(http.clone()))
             .with_disable_tagging(true);
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
@@ -278,40 +319,54 @@ impl S3 {
             }
         };
         let plain = builder.clone().build().map_err(OpenStorageError::Client)?;
-        let checked = builder
-            .with_checksum_algorithm(algorithm)
+        let builder = builder.with_checksum_algorithm(algorithm);
+        let checked = builder.clone().build().map_err(OpenStorageError::Client)?;
+        let unsigned = builder
+            .with_unsigned_payload(true)
             .build()
             .map_err(OpenStorageError::Client)?;
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(Duration::from_secs(30))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .build()
-            .map_err(OpenStorageError::Http)?;
         Ok(Self {
             plain: Arc::new(plain),
             checked: Arc::new(checked),
+            unsigned: Arc::new(unsigned),
             checksum: config.checksum,
             storage_class: config.storage_class.clone(),
             prefix: Path::parse(prefix).map_err(OpenStorageError::Prefix)?,
+            region: region.to_owned(),
             http,
             enforcement: OnceCell::new(),
         })
     }
 
-    /// The client that uploads media: with checksums if asked for, or if they are enforced.
-    async fn for_upload(&self) -> Result<Arc<AmazonS3>, StorageError> {
-        let with_checksums = match self.checksum {
-            ChecksumMode::None => false,
-            ChecksumMode::Crc64Nvme | ChecksumMode::Sha256 => true,
-            ChecksumMode::Auto => self.verifies_uploads().await?,
+    /// What the store verifies uploads by: the checksum that was asked for, or the one that it was
+    /// seen to enforce.
+    async fn verification(&self) -> Result<Verification, StorageError> {
+        let checksum = match self.checksum {
+            ChecksumMode::Auto | ChecksumMode::Crc64Nvme => Algorithm::Crc64Nvme,
+            ChecksumMode::Sha256 => Algorithm::Sha256,
+            ChecksumMode::None => return Ok(Verification::Signature),
         };
-        Ok(Arc::clone(if with_checksums {
-            &self.checked
+        Ok(if self.verifies_uploads().await? {
+            Verification::Enforced(checksum)
+        } else if self.checksum == ChecksumMode::Auto {
+            Verification::Signature
         } else {
-            &self.plain
+            Verification::Asked(checksum)
+        })
+    }
+
+    /// The client that uploads media.
+    async fn for_upload(&self) -> Result<Arc<AmazonS3>, StorageError> {
+        Ok(Arc::clone(match self.verification().await? {
+            Verification::Signature => &self.plain,
+            Verification::Asked(_) => &self.checked,
+            Verification::Enforced(_) => &self.unsigned,
         }))
+    }
+
+    /// Whether uploads carry CRC64NVME, whose checksums of parts combine to the whole object's.
+    const fn sends_crc64nvme(&self) -> bool {
+        matches!(self.checksum, ChecksumMode::Auto | ChecksumMode::Crc64Nvme)
     }
 
     /// Whether the store verifies the checksum of every part and every PUT it is sent.

@@ -1,11 +1,40 @@
-//! Brings a recording's bytes from its signed link: one streaming GET, checked while it passes.
+//! Brings a recording's bytes from its signed link: parallel ranges in a bounded window, handed
+//! over in order, and gone on with from the last good byte when something breaks.
+//!
+//! ```text
+//!              ┌ connection: Body → Buffer ┐
+//! Plan ─parts─▶├ connection: Body → Buffer ├─▶ Download ─▶ parts in order
+//!              └ connection: Body → Buffer ┘
+//! ```
+//!
+//! - [`MediaClient::open`] sends the first request, checks the answer and says by a [`Source`]
+//!   what is known: size, validator, whether ranges may be joined.
+//! - [`Source::download`] starts the connections. Each takes the next part of the plan with a buffer
+//!   from the recording's share of memory and fetches it, again and again from its last good byte.
+//! - [`Download::next`] hands the parts over in order. A link that died is the caller's to renew,
+//!   once for all connections ([`Download::relink`]).
+//!
+//! Without a strong validator answers cannot be joined: then one stream brings all, or nothing.
 //!
 //! The media client holds no credentials, sends no Referer, decompresses nothing, follows few
 //! redirects and refuses addresses inside the network.
 
+mod answer;
+mod body;
+mod client;
+mod connection;
 mod container;
+mod error;
 mod guard;
-mod media;
+mod limits;
+mod link;
+mod plan;
+mod source;
+mod window;
 
+pub use client::MediaClient;
+pub use error::TransferError;
 pub use guard::LinkPolicy;
-pub use media::{Expected, Media, MediaClient, TransferError};
+pub use limits::Traffic;
+pub use source::{Expected, Resume, Source};
+pub use window::{Download, Next, Part};

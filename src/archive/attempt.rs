@@ -1,6 +1,7 @@
 //! One attempt around the story: keeps the lease while it runs, has it settled, reports it.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,7 @@ use crate::money::Usd;
 use crate::progress::Progress;
 use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
 use crate::recording::RecordingId;
+use crate::transfer::TransferError;
 
 /// How long a database that is away is left alone before it is asked again.
 pub(super) const DATABASE_PAUSE: Duration = Duration::from_millis(500);
@@ -40,7 +42,7 @@ impl Archiver {
     pub async fn attempt(
         &self,
         claim: Claim,
-        progress: &Progress,
+        progress: &Arc<Progress>,
         stop: &CancellationToken,
     ) -> Report {
         let started = Instant::now();
@@ -56,7 +58,8 @@ impl Archiver {
                     .unwrap_or(ErrorKind::Internal),
             })
         } else {
-            self.under_lease(&claim, &mut notes, progress, stop).await
+            // On the heap: who waits for an attempt need not hold its whole state.
+            Box::pin(self.under_lease(&claim, &mut notes, progress, stop)).await
         };
         let bytes_fetched = progress.received_bytes();
         let (recording_id, attempt) = (claim.recording_id(), claim.attempt());
@@ -84,19 +87,19 @@ impl Archiver {
         &self,
         claim: &Claim,
         notes: &mut Notes,
-        progress: &Progress,
+        progress: &Arc<Progress>,
         stop: &CancellationToken,
     ) -> Result<(StoredObject, Outcome), ArchiveError> {
         let stop = stop.child_token();
         let mut story = pin!(self.archive(claim, notes, progress, &stop));
         tokio::select! {
             result = &mut story => result,
-            lost = self.keep_lease(claim) => {
+            lost = self.keep_lease(claim, progress) => {
                 stop.cancel();
-                // The story ends at its next step and aborts its upload on the way out.
+                // The story ends at its next step and cleans up on the way out.
                 match story.await {
                     Ok(archived) => Ok(archived),
-                    Err(_) => Err(lost.into()),
+                    Err(_) => Err(lost),
                 }
             }
         }
@@ -116,18 +119,40 @@ impl Archiver {
         }
     }
 
-    /// Renews the lease at a third of its length. Returns when it is lost, or when it would end
-    /// before the next renewal could be tried: a worker stops before others may start.
-    async fn keep_lease(&self, claim: &Claim) -> QueueError {
+    /// The database's time while the lease is ours for certain: it is asked again only if its last
+    /// word is so old that the lease may be another's by now.
+    pub(super) async fn time_under_lease(
+        &self,
+        claim: &Claim,
+    ) -> Result<DateTime<Utc>, QueueError> {
+        let (since, now) = claim.confirmed();
+        if since < self.queue.lease() / 4 {
+            return Ok(now);
+        }
+        self.confirm_lease(claim).await
+    }
+
+    /// Renews the lease at a third of its length while bytes move. Returns when it is lost, or when
+    /// it would end before the next renewal could be tried: a worker stops before others may start.
+    async fn keep_lease(&self, claim: &Claim, progress: &Progress) -> ArchiveError {
         let lease = self.queue.lease();
         let mut renewed_at = claim.claimed_at();
         loop {
             tokio::time::sleep(lease / 3).await;
+            let idle = progress.standing_still_for();
+            if idle > self.media.idle_timeout() {
+                // No byte is no sign of life: others may have the recording.
+                if renewed_at.elapsed() > lease * 2 / 3 {
+                    let received = progress.received_bytes();
+                    return TransferError::Stalled { received, idle }.into();
+                }
+                continue;
+            }
             let asked_at = Instant::now();
             let left = lease.saturating_sub(renewed_at.elapsed());
             match tokio::time::timeout(left / 2, self.queue.renew(claim)).await {
                 Ok(Ok(_)) => renewed_at = asked_at,
-                Ok(Err(lost @ QueueError::LeaseLost)) => return lost,
+                Ok(Err(lost @ QueueError::LeaseLost)) => return lost.into(),
                 Ok(Err(error)) => tracing::debug!(
                     recording.id = %claim.recording_id(),
                     "{}", chain(&error)
@@ -135,7 +160,7 @@ impl Archiver {
                 Err(_) => {}
             }
             if renewed_at.elapsed() > lease * 2 / 3 {
-                return QueueError::LeaseLost;
+                return QueueError::LeaseLost.into();
             }
         }
     }

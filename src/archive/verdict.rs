@@ -13,6 +13,8 @@ pub struct Policy {
     pub max_attempts: u32,
     /// How long a recording may stay not ready.
     pub not_ready_deadline: Duration,
+    /// The operator takes the file in whatever size it has.
+    pub accept_size: bool,
 }
 
 /// What becomes of a claim that did not end well.
@@ -117,6 +119,7 @@ mod tests {
     const POLICY: Policy = Policy {
         max_attempts: 3,
         not_ready_deadline: Duration::from_hours(1),
+        accept_size: false,
     };
     const FRESH: History = History {
         attempt: 1,

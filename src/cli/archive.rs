@@ -38,6 +38,10 @@ pub(super) struct ArchiveArgs {
     /// Try failed recordings again, and archived ones whose object is gone
     #[arg(long)]
     force: bool,
+    /// Take files in whatever size they have; otherwise one whose size is not the declared one
+    /// fails as `size_mismatch`
+    #[arg(long)]
+    accept_size: bool,
     /// Go on trying for this long, by the usual backoff, until every recording is settled
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
@@ -62,8 +66,10 @@ pub(super) async fn run(
     let shutdown = Shutdown::on_signals(DRAIN)?;
     let impatient = shutdown.impatient.clone();
     let database = session.database().await?;
+    let mut archiver = session.archiver(database.pool())?;
+    archiver.policy.accept_size = args.accept_size;
     let backfill = Arc::new(Backfill {
-        archiver: session.archiver(database.pool())?,
+        archiver,
         board: Board::default(),
         force: args.force,
         give_up_at: args.wait.map(|wait| Instant::now() + wait),
@@ -183,7 +189,15 @@ impl Backfill {
         } else {
             Wish::Unfinished
         };
-        let direct = self.archiver.queue.claim_direct(id, wish).await?;
+        let mut direct = self.archiver.queue.claim_direct(id, wish).await?;
+        if let Direct::Failed { error_kind, .. } = &direct
+            && self.archiver.policy.accept_size
+            && *error_kind == Some(ErrorKind::SizeMismatch)
+        {
+            // The operator's word is what it failed for want of.
+            let queue = &self.archiver.queue;
+            direct = queue.claim_direct(id, Wish::EvenFailed).await?;
+        }
         Ok(match direct {
             Direct::Archived(row) if self.force => self.archived_by_force(id, *row).await?,
             Direct::Archived(row) => (Line::already_archived(id, *row), None),

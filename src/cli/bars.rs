@@ -1,15 +1,20 @@
 //! Progress bars on a terminal: one in all, one for each running transfer.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use crate::progress::Board;
+use self::pace::{Ahead, Rate};
+use super::human;
+use crate::progress::{Board, Progress};
 use crate::recording::RecordingId;
 
 const REFRESH: Duration = Duration::from_millis(100);
+
+mod pace;
 
 /// Bars that follow a board until dropped.
 #[derive(Debug)]
@@ -24,19 +29,22 @@ impl Bars {
     pub(super) fn follow(board: Board, progress: &MultiProgress, total: Option<u64>) -> Self {
         let all = progress.add(match total {
             Some(total) => ProgressBar::new(total).with_style(style(
-                "{pos}/{len} recordings  {wide_bar:.green}  {elapsed_precise}  ETA {eta}",
+                "{pos}/{len} recordings  {wide_bar:.green}  {elapsed_precise}  {msg}",
             )),
             None => ProgressBar::new_spinner()
-                .with_style(style("{pos} attempts  {spinner}  {elapsed_precise}")),
+                .with_style(style("{pos} attempts  {spinner}  {elapsed_precise}  {msg}")),
         });
         let (progress, shown, ticked) = (progress.clone(), progress.clone(), all.clone());
         let following = tokio::spawn(async move {
             let mut bars: HashMap<RecordingId, ProgressBar> = HashMap::new();
             let mut ticks = tokio::time::interval(REFRESH);
+            let mut rate = Rate::default();
             loop {
                 ticks.tick().await;
-                ticked.tick();
                 let running = board.running();
+                let rate = rate.at(Instant::now(), board.received_bytes());
+                ticked.set_message(pace(rate, ahead(&board, &running, &ticked)));
+                ticked.tick();
                 bars.retain(|id, bar| {
                     let runs = running.iter().any(|(running, _)| running == id);
                     if !runs {
@@ -49,15 +57,7 @@ impl Bars {
                     let bar = bars.entry(id).or_insert_with(|| {
                         progress.add(ProgressBar::no_length().with_message(short(id)))
                     });
-                    if let (Some(total), None) = (transfer.total_bytes(), bar.length()) {
-                        bar.set_length(total);
-                        bar.set_style(style(
-                            "  {msg}  {wide_bar}  {bytes:>10} of {total_bytes:10}  {bytes_per_sec:>12}",
-                        ));
-                    } else if bar.length().is_none() {
-                        bar.set_style(style("  {msg}  asking SignalWire"));
-                    }
-                    bar.set_position(transfer.received_bytes());
+                    show(bar, &transfer);
                 }
             }
         });
@@ -86,6 +86,59 @@ impl Drop for Bars {
         // The bars of transfers that were cut off are nobody's now. A terminal that is gone needs
         // no clearing.
         drop(self.progress.clear());
+    }
+}
+
+fn show(bar: &ProgressBar, transfer: &Progress) {
+    let position = transfer.resumed_bytes() + transfer.received_bytes();
+    match (transfer.total_bytes(), bar.length()) {
+        (None, _) => bar.set_style(style("  {msg}  asking SignalWire")),
+        (Some(total), None) => {
+            bar.set_length(total);
+            bar.set_style(style(
+                "  {msg}  {wide_bar}  {bytes:>10} of {total_bytes:10}  {bytes_per_sec:>12}  {eta:>4}",
+            ));
+            // What an earlier attempt did says nothing of how fast this one is.
+            bar.set_position(transfer.resumed_bytes());
+            bar.reset_eta();
+        }
+        (Some(total), Some(_)) if position >= total => {
+            bar.set_style(style(
+                "  {msg}  {wide_bar}  {total_bytes:>10} came, being stored and proven",
+            ));
+        }
+        (Some(_), Some(_)) => {}
+    }
+    bar.set_position(position);
+}
+
+/// What is still to come, by what is known of those that have begun.
+fn ahead(board: &Board, running: &[(RecordingId, Arc<Progress>)], all: &ProgressBar) -> Ahead {
+    let (ended, ended_bytes) = board.ended();
+    let begun = all.position() + running.len() as u64;
+    let mut ahead = Ahead {
+        waiting: all.length().unwrap_or(0).saturating_sub(begun),
+        known: ended,
+        known_bytes: ended_bytes,
+        ..Ahead::default()
+    };
+    for (_, transfer) in running {
+        if let Some(total) = transfer.total_bytes() {
+            let done = transfer.resumed_bytes() + transfer.received_bytes();
+            ahead.known += 1;
+            ahead.known_bytes += total;
+            ahead.running_bytes += total.saturating_sub(done);
+        }
+    }
+    ahead
+}
+
+/// `134.6 MiB/s  1m 5s left`
+fn pace(bytes_per_second: u64, ahead: Ahead) -> String {
+    let rate = human::rate(bytes_per_second);
+    match ahead.time_left(bytes_per_second) {
+        Some(left) => format!("{rate}  {} left", humantime::format_duration(left)),
+        None => rate,
     }
 }
 

@@ -136,32 +136,43 @@ async fn storage(session: &Session, findings: &mut Findings<'_, impl Write>) -> 
     };
     match probed {
         Ok(None) => findings.good(what, &format!("{place}: writable; objects are read back")),
-        Ok(Some(Enforcement {
-            put_checksum,
-            part_checksum,
-            create_only,
-        })) => {
+        Ok(Some(found)) => {
             findings.good(what, &format!("{place}: readable and writable"))?;
-            let refuses = |yes| if yes { "refused" } else { "NOT refused" };
-            findings.note(
-                what,
-                &format!(
-                    "wrong checksums are {} on PUT and {} on parts; overwriting is {} when only creating is asked",
-                    refuses(put_checksum), refuses(part_checksum), refuses(create_only)
-                ),
-            )?;
-            if put_checksum && part_checksum {
-                findings.note(
-                    what,
-                    "so evidence is `parts` unless storage.verify = \"read_back\"",
-                )
-            } else {
-                findings.note(what, "so every object is read back to prove it")
+            for line in enforcement(found) {
+                findings.note(what, &line)?;
             }
+            Ok(())
         }
         Err(error) => {
             let (kind, error) = (error.kind(), error.into());
             findings.bad(what, &explain(&error), kind.cure())
         }
     }
+}
+
+/// What the store was seen to enforce, and what evidence follows.
+fn enforcement(found: Enforcement) -> [String; 3] {
+    let refuses = |yes| if yes { "refused" } else { "NOT refused" };
+    let evidence = if !found.put_checksum || !found.part_checksum {
+        "so every object is read back to prove it"
+    } else if found.object_checksum {
+        "so evidence is `full_object` unless storage.verify = \"read_back\""
+    } else {
+        "so evidence is `parts` unless storage.verify = \"read_back\""
+    };
+    [
+        format!(
+            "wrong checksums are {} on PUT and {} on parts; overwriting is {} when only creating is asked",
+            refuses(found.put_checksum),
+            refuses(found.part_checksum),
+            refuses(found.create_only),
+        ),
+        format!(
+            "completing an upload is {} with a wrong checksum of the whole, {} with a wrong size, {} over another object",
+            refuses(found.object_checksum),
+            refuses(found.object_size),
+            refuses(found.complete_create_only),
+        ),
+        evidence.to_owned(),
+    ]
 }

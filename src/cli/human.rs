@@ -22,6 +22,11 @@ pub(super) fn size(bytes: i128) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
+/// `1.5 GiB/s`: binary units.
+pub(super) fn rate(bytes_per_second: u64) -> String {
+    format!("{}/s", size(bytes_per_second.into()))
+}
+
 /// `2026-01-31T23:59:59Z`: UTC, whole seconds.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)

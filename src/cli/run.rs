@@ -175,6 +175,13 @@ async fn service(
         let (pool, bell, stop) = (pool.clone(), Arc::clone(&bell), beside.clone());
         tasks.spawn(async move { queue::listen(pool, &bell, stop).await });
     }
+    let signalwire = config.signalwire()?;
+    health.metrics.watch(
+        archiver.media.traffic(),
+        &archiver.memory,
+        &config.transfer,
+        signalwire,
+    );
     let counted = health.metrics.clone();
     tasks.spawn(async move {
         while let Some(report) = heard.recv().await {
@@ -184,7 +191,7 @@ async fn service(
     let (sweep_bell, reprice_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     // The daemon sweeps at start too.
     sweep_bell.notify_one();
-    let space = config.signalwire()?.space.clone();
+    let space = signalwire.space.clone();
     for chore in [
         Chore::Sweep(Arc::clone(&sweep_bell)),
         Chore::Reprice(Arc::clone(&reprice_bell)),

@@ -91,14 +91,12 @@ impl Session {
 
     /// Sets up the store.
     pub(super) fn storage(&self) -> anyhow::Result<Storage> {
-        let budget = MemoryBudget::new(self.config.transfer.memory_limit_bytes);
-        Ok(Storage::open(self.config.storage()?, budget)?)
+        Ok(Storage::open(self.config.storage()?)?)
     }
 
     /// Sets up the store for a command that writes nothing.
     pub(super) fn storage_to_look_at(&self) -> anyhow::Result<Storage> {
-        let budget = MemoryBudget::new(self.config.transfer.memory_limit_bytes);
-        Ok(Storage::open_to_look(self.config.storage()?, budget)?)
+        Ok(Storage::open_to_look(self.config.storage()?)?)
     }
 
     /// Sets up the client of the API.
@@ -125,9 +123,11 @@ impl Session {
             signalwire: self.signalwire()?,
             media: MediaClient::new(&config.transfer, policy).context("set up the media client")?,
             storage: self.storage()?,
+            memory: MemoryBudget::new(config.transfer.buffer_bytes()),
             policy: Policy {
                 max_attempts: config.worker.max_attempts,
                 not_ready_deadline: config.worker.not_ready_deadline,
+                accept_size: false,
             },
             breaker: Breaker::default(),
         })

@@ -1,6 +1,6 @@
 //! Texts to checked values: every section's constructor, and what must hold between them.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -212,9 +212,10 @@ impl Checker<'_> {
         let memory_limit_bytes = self.value("transfer.memory_limit", |text| {
             value::size(text, &(5 * MIB..=u64::MAX))
         });
-        if memory_limit_bytes < storage.part_size_bytes {
+        let buffers = TransferConfig::buffer_bytes_of(memory_limit_bytes);
+        if buffers < storage.part_size_bytes {
             let reason = format!(
-                "`transfer.memory_limit` is below `storage.part_size` ({}): it must hold one part at least",
+                "three eighths of `transfer.memory_limit` are below `storage.part_size` ({}): they must hold one part at least",
                 bytesize::ByteSize(storage.part_size_bytes).display().iec(),
             );
             let given = self
@@ -227,13 +228,18 @@ impl Checker<'_> {
             };
             self.settings.problems.push(problem);
         }
-        self.value("transfer.bandwidth_limit", value::not_available);
         TransferConfig {
             connections: self.value("transfer.connections", |text| {
                 value::number(text, &(NonZeroU16::MIN..=NonZeroU16::MAX))
             }),
+            connections_per_host: self.value("transfer.connections_per_host", |text| {
+                value::number(text, &(NonZeroU16::MIN..=NonZeroU16::MAX))
+            }),
             memory_limit_bytes,
             idle_timeout: self.duration("transfer.idle_timeout", Duration::from_millis(1)),
+            bandwidth_limit_bytes: self
+                .value("transfer.bandwidth_limit", value::size_or_off)
+                .and_then(NonZeroU64::new),
         }
     }
 

@@ -123,7 +123,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("storage.region", Text, None).also("AWS_REGION"),
     Key::new("storage.checksum", Text, Some("auto")),
     Key::new("storage.verify", Text, Some("auto")),
-    Key::new("storage.part_size", Quantity, Some("8MiB")),
+    Key::new("storage.part_size", Quantity, Some("6MiB")),
     Key::new("storage.storage_class", Text, None),
     Key::new("storage.kms_key_id", Text, None),
     Key::new("storage.layout", Text, Some(Layout::DEFAULT)),
@@ -140,6 +140,7 @@ pub(super) static KEYS: &[Key] = &[
         .secret("aws_session_token")
         .outside_the_file(),
     Key::new("transfer.connections", Integer, Some("4")),
+    Key::new("transfer.connections_per_host", Integer, Some("32")),
     Key::new("transfer.memory_limit", Quantity, Some("256MiB")),
     Key::new("transfer.idle_timeout", Quantity, Some("30s")),
     Key::new("transfer.bandwidth_limit", Quantity, Some("off")),

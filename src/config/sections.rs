@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -151,13 +151,29 @@ impl FromStr for VerifyMode {
 /// How bytes move.
 #[derive(Debug, Clone)]
 pub struct TransferConfig {
-    /// Parallel ranges per recording. This version uses one connection per recording; the setting
-    /// takes effect with parallel ranges.
+    /// Parallel ranges per recording.
     pub connections: NonZeroU16,
-    /// The memory for bytes in flight, for the whole process. Holds one part at least.
+    /// Connections to one media host, of all recordings together.
+    pub connections_per_host: NonZeroU16,
+    /// The memory for a process that transfers: three eighths of it for parts in flight, the rest for
+    /// connections and all else. The three eighths hold one part at least.
     pub memory_limit_bytes: u64,
-    /// A transfer in which no byte moves for this long is broken.
+    /// A connection on which (next to) no byte moves for this long is broken.
     pub idle_timeout: Duration,
+    /// Media bytes received per second, of all recordings together; `None` means no limit.
+    pub bandwidth_limit_bytes: Option<NonZeroU64>,
+}
+
+impl TransferConfig {
+    /// The memory for parts in flight.
+    pub const fn buffer_bytes(&self) -> u64 {
+        Self::buffer_bytes_of(self.memory_limit_bytes)
+    }
+
+    /// The same of a limit that is still to be checked.
+    pub(super) const fn buffer_bytes_of(memory_limit_bytes: u64) -> u64 {
+        memory_limit_bytes / 8 * 3
+    }
 }
 
 /// How the daemon works through the queue.

@@ -102,6 +102,16 @@ pub(super) fn schedule_or_off(text: &str) -> Result<Option<CronSchedule>, String
     }
 }
 
+/// Bytes per second, or `off`.
+pub(super) fn size_or_off(text: &str) -> Result<Option<u64>, String> {
+    match text {
+        OFF => Ok(None),
+        _ => size(text, &(1024..=u64::MAX))
+            .map(Some)
+            .map_err(|error| format!("{error}; \"off\" turns it off")),
+    }
+}
+
 /// A feature of a later version: only `off` can be said of it.
 pub(super) fn not_available(text: &str) -> Result<(), String> {
     match text {

@@ -1,12 +1,13 @@
 //! Taking recordings under lease, and keeping the lease.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{JobState, Queue, QueueError, exactly_one, interval};
+use super::{JobState, Queue, QueueError, interval};
 use crate::digest::Sha256Digest;
 use crate::error::ErrorKind;
 use crate::recording::RecordingId;
@@ -25,8 +26,20 @@ pub struct Claim {
     /// The real size the last attempt saw, when it differed from the declared one.
     mismatched_size_bytes: Option<u64>,
     last_error: Option<ErrorKind>,
+    /// Whether a former attempt left an upload.
+    has_left_uploads: bool,
     /// Just before the claim was sent: the lease ends no earlier than its length after this.
     claimed_at: Instant,
+    confirmed: Mutex<Confirmed>,
+}
+
+/// The last time that the database said whose the lease is.
+#[derive(Debug, Clone, Copy)]
+struct Confirmed {
+    /// Just before it was asked.
+    asked_at: Instant,
+    /// Its own time then.
+    database_time: DateTime<Utc>,
 }
 
 impl Claim {
@@ -53,6 +66,24 @@ impl Claim {
     /// A time from which the lease lasts at least its full length.
     pub const fn claimed_at(&self) -> Instant {
         self.claimed_at
+    }
+
+    /// Whether there is an upload of a former attempt's to go on with, or to abort.
+    pub const fn has_left_uploads(&self) -> bool {
+        self.has_left_uploads
+    }
+
+    /// How long ago, at most, the database said that the lease is this claim's, and its time now.
+    pub fn confirmed(&self) -> (Duration, DateTime<Utc>) {
+        let confirmed = *self.lock();
+        let since = confirmed.asked_at.elapsed();
+        (since, confirmed.database_time + since)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Confirmed> {
+        self.confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What went wrong last time, if anything did.
@@ -113,6 +144,8 @@ struct ClaimedRow {
     not_ready_secs: Option<f64>,
     mismatched_size_bytes: Option<i64>,
     error_kind: Option<String>,
+    has_left_uploads: bool,
+    database_time: DateTime<Utc>,
 }
 
 impl ClaimedRow {
@@ -128,7 +161,12 @@ impl ClaimedRow {
                 .mismatched_size_bytes
                 .and_then(|size| u64::try_from(size).ok()),
             last_error: row.error_kind.and_then(|kind| kind.parse().ok()),
+            has_left_uploads: row.has_left_uploads,
             claimed_at,
+            confirmed: Mutex::new(Confirmed {
+                asked_at: claimed_at,
+                database_time: row.database_time,
+            }),
         }
     }
 }
@@ -179,7 +217,9 @@ impl Queue {
             )
             SELECT recording_id AS "recording_id!", lease_token, attempts AS "attempts!",
                    extract(epoch FROM now() - not_ready_since)::float8 AS not_ready_secs,
-                   mismatched_size_bytes, error_kind
+                   mismatched_size_bytes, error_kind, now() AS "database_time!",
+                   EXISTS (SELECT FROM archiver.uploads u
+                            WHERE u.recording_id = claimed.recording_id) AS "has_left_uploads!"
               FROM claimed"#,
             self.project_id,
             i64::try_from(limit).unwrap_or(i64::MAX),
@@ -241,7 +281,9 @@ impl Queue {
             )
             SELECT recording_id AS "recording_id!", lease_token, attempts AS "attempts!",
                    extract(epoch FROM now() - not_ready_since)::float8 AS not_ready_secs,
-                   mismatched_size_bytes, error_kind
+                   mismatched_size_bytes, error_kind, now() AS "database_time!",
+                   EXISTS (SELECT FROM archiver.uploads u
+                            WHERE u.recording_id = claimed.recording_id) AS "has_left_uploads!"
               FROM claimed"#,
             id.uuid(),
             self.project_id,
@@ -309,7 +351,8 @@ impl Queue {
 
     /// Makes the lease last its full length from now on, and returns the database's time.
     pub async fn renew(&self, claim: &Claim) -> Result<DateTime<Utc>, QueueError> {
-        sqlx::query_scalar!(
+        let asked_at = Instant::now();
+        let database_time = sqlx::query_scalar!(
             r#"-- queue::renew
             UPDATE archiver.recordings SET lease_expires_at = now() + $3
              WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'
@@ -321,32 +364,11 @@ impl Queue {
         .fetch_optional(&self.pool)
         .await
         .map_err(QueueError::database("renew the lease"))?
-        .ok_or(QueueError::LeaseLost)
-    }
-
-    /// Remembers an unfinished multipart upload, so that whoever comes after a crash can abort it.
-    pub async fn remember_upload(
-        &self,
-        claim: &Claim,
-        object_key: &str,
-        object_url: &str,
-        upload_id: &str,
-    ) -> Result<(), QueueError> {
-        let result = sqlx::query!(
-            r#"-- queue::remember_upload
-            INSERT INTO archiver.uploads
-                   (recording_id, lease_token, object_key, object_url, upload_id)
-            SELECT recording_id, lease_token, $3, $4, $5 FROM archiver.recordings
-             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
-            claim.recording_id.uuid(),
-            claim.lease_token,
-            object_key,
-            object_url,
-            upload_id,
-        )
-        .execute(&self.pool)
-        .await
-        .map_err(QueueError::database("remember the upload"))?;
-        exactly_one(&result)
+        .ok_or(QueueError::LeaseLost)?;
+        *claim.lock() = Confirmed {
+            asked_at,
+            database_time,
+        };
+        Ok(database_time)
     }
 }

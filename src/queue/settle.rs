@@ -28,7 +28,14 @@ pub struct StoredObject {
     pub object_url: String,
     pub fingerprint: Fingerprint,
     pub evidence: &'static str,
+    /// The checksums that the evidence rests on.
+    pub evidence_algorithm: &'static str,
+    /// The checksum that was equal.
+    pub evidence_value: Option<String>,
     pub etag: Option<String>,
+    /// The multipart upload that became the object. It is on record until the object is settled,
+    /// so that a crash in between finds out what it is.
+    pub upload_id: Option<String>,
     pub archived_at: DateTime<Utc>,
 }
 
@@ -122,7 +129,8 @@ impl Queue {
             r#"-- queue::complete
             UPDATE archiver.recordings
                SET state = 'archived', object_key = $3, object_url = $4, size_bytes = $5,
-                   sha256 = $6, crc64nvme = $7, evidence = $8, etag = $9, archived_at = $10,
+                   sha256 = $6, crc64nvme = $7, evidence = $8, evidence_algorithm = $11,
+                   evidence_value = $12, etag = $9, archived_at = $10,
                    verified_at = CASE WHEN $8 = 'read_back' THEN $10 ELSE verified_at END,
                    finalized_at = now(), error_kind = NULL, error_message = NULL,
                    mismatched_size_bytes = NULL, not_ready_since = NULL, not_found_in = '{}',
@@ -138,11 +146,16 @@ impl Queue {
             object.evidence,
             object.etag,
             object.archived_at,
+            object.evidence_algorithm,
+            object.evidence_value,
         )
         .execute(&mut *connection)
         .await
         .map_err(QueueError::database("complete the recording"))?;
         exactly_one(&result)?;
+        if let Some(upload_id) = &object.upload_id {
+            forget_published(connection, &claim, upload_id).await?;
+        }
         finish_attempt(connection, &claim, outcome, None, bytes_fetched).await
     }
 
@@ -334,6 +347,26 @@ impl Queue {
         finish_attempt(connection, &claim, Outcome::Deferred, Some(failure), 0).await?;
         Ok(None)
     }
+}
+
+/// The upload has become an object that is settled now.
+async fn forget_published(
+    connection: &mut PgConnection,
+    claim: &Claim,
+    upload_id: &str,
+) -> Result<(), QueueError> {
+    sqlx::query!(
+        r#"-- queue::forget_published
+        DELETE FROM archiver.uploads
+         WHERE recording_id = $1 AND lease_token = $2 AND upload_id = $3"#,
+        claim.recording_id().uuid(),
+        claim.lease_token(),
+        upload_id,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(QueueError::database("forget the upload that was published"))
 }
 
 /// Closes the attempt's row.

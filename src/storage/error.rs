@@ -3,7 +3,10 @@
 use std::error::Error;
 use std::io;
 
+use reqwest::StatusCode;
+
 use super::key::{KeyError, ObjectKey};
+use crate::checkpoint::PartsDiffer;
 use crate::digest::Fingerprint;
 use crate::error::{ErrorKind, chain};
 
@@ -22,8 +25,16 @@ pub enum StorageError {
     NoBucket { operation: Operation },
     #[error("{operation}: {said}")]
     Unavailable { operation: Operation, said: String },
+    #[error("{operation}: the store refuses it ({said})")]
+    Refused { operation: Operation, said: String },
     #[error("{operation}: the store received other bytes than were sent ({said})")]
     Damaged { operation: Operation, said: String },
+    #[error("refuse to publish {key}: its parts are not what was read")]
+    PartsDiffer {
+        key: ObjectKey,
+        #[source]
+        source: PartsDiffer,
+    },
     #[error("an object stands under {key} already")]
     Exists { key: ObjectKey },
     #[error(
@@ -74,16 +85,47 @@ impl StorageError {
         match self {
             Self::Denied { .. } | Self::NoBucket { .. } => ErrorKind::StorageDenied,
             Self::Unavailable { .. } => ErrorKind::StorageUnavailable,
-            Self::Damaged { .. } | Self::ReadBackDiffers { .. } => ErrorKind::ChecksumMismatch,
+            // Asking again would meet the same: what it has is not what was meant to be there.
+            Self::Refused { .. }
+            | Self::Damaged { .. }
+            | Self::PartsDiffer { .. }
+            | Self::ReadBackDiffers { .. } => ErrorKind::ChecksumMismatch,
             Self::Exists { .. } | Self::Conflict { .. } => ErrorKind::ObjectConflict,
             Self::Missing { .. } => ErrorKind::ObjectMissing,
             Self::Key(_) => ErrorKind::BadMetadata,
         }
     }
 
+    /// Translates an answer that is none of success.
+    pub(super) fn said(operation: Operation, status: StatusCode, body: &str) -> Self {
+        let said = match words(body) {
+            words if words.is_empty() => format!("the store answers {status}"),
+            words => words,
+        };
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied { operation, said },
+            StatusCode::NOT_FOUND if said.contains("NoSuchBucket") => Self::NoBucket { operation },
+            _ if is_refusal(&said) => Self::Denied { operation, said },
+            _ if is_damage(&said) => Self::Damaged { operation, said },
+            _ if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                Self::Refused { operation, said }
+            }
+            _ => Self::Unavailable { operation, said },
+        }
+    }
+
+    /// Translates an error of the store's client met while publishing an object.
+    pub(super) fn publishing(key: &ObjectKey, error: &object_store::Error) -> Self {
+        match error {
+            object_store::Error::AlreadyExists { .. }
+            | object_store::Error::Precondition { .. } => Self::Exists { key: key.clone() },
+            error => Self::of(Operation::new("publish", key), error),
+        }
+    }
+
     /// Translates an error of the store's client met while doing `operation`.
     pub(super) fn of(operation: Operation, error: &object_store::Error) -> Self {
-        let said = words(error);
+        let said = words(&chain(error));
         match error {
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => Self::Denied { operation, said },
@@ -140,9 +182,8 @@ fn is_denied_by_the_filesystem(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The store's code and message out of an XML answer, or the client's own words up to it.
-fn words(error: &object_store::Error) -> String {
-    let text = chain(error);
-    match (element(&text, "Code"), element(&text, "Message")) {
+fn words(text: &str) -> String {
+    match (element(text, "Code"), element(text, "Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
         // A proxy's error page is nobody's message.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
-use super::proof::Evidence;
+use super::proof::Proof;
 use super::{Backend, Storage};
 use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
 use crate::recording::{Metadata, RecordingId};
@@ -30,9 +30,18 @@ pub struct Manifest {
     sha256: String,
     crc64nvme: String,
     evidence: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<ProofText>,
     archived_at: String,
     archiver_version: String,
     metadata: Metadata,
+}
+
+/// What the evidence rests on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ProofText {
+    algorithm: String,
+    value: Option<String>,
 }
 
 impl Manifest {
@@ -41,7 +50,7 @@ impl Manifest {
         project_id: &str,
         key: &ObjectKey,
         fingerprint: &Fingerprint,
-        evidence: Evidence,
+        proof: &Proof,
         archived_at: DateTime<Utc>,
         metadata: Metadata,
     ) -> Self {
@@ -53,7 +62,11 @@ impl Manifest {
             size_bytes: fingerprint.size_bytes,
             sha256: fingerprint.sha256.to_string(),
             crc64nvme: fingerprint.crc64nvme.to_string(),
-            evidence: evidence.to_string(),
+            evidence: proof.evidence.to_string(),
+            proof: Some(ProofText {
+                algorithm: proof.algorithm.as_str().to_owned(),
+                value: proof.value.clone(),
+            }),
             archived_at: archived_at.to_rfc3339_opts(SecondsFormat::Micros, true),
             archiver_version: env!("CARGO_PKG_VERSION").to_owned(),
             metadata,

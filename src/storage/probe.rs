@@ -1,31 +1,34 @@
 //! What the store really enforces, found out with throw-away objects: "S3-compatible" is a claim,
 //! and the dangerous stores accept what they do not honour.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::signer::{SignedUrlOptions, Signer};
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
-use reqwest::header::{HeaderName, HeaderValue};
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use uuid::Uuid;
 
 use super::error::{Operation, StorageError, is_damage};
+use super::multipart::{CRC64NVME, SHA256};
+use super::signed::Ask;
 use super::{S3, Storage};
 use crate::config::ChecksumMode;
 use crate::digest::Fingerprinting;
 
+mod complete;
+
 /// Probe objects stand below this name in the bucket's prefix and are removed at once.
 const PROBE_FOLDER: &str = ".recording-archiver-probe";
 const PROBE_BODY: &[u8] = b"recording-archiver asks whether wrong checksums are refused";
-const PROBE_LINK_LIFETIME: Duration = Duration::from_mins(1);
 
 /// What a store was seen to enforce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a finding of its own, and all combinations are met"
+)]
 pub struct Enforcement {
     /// Takes a right checksum on PUT and refuses a wrong one.
     pub put_checksum: bool,
@@ -33,6 +36,13 @@ pub struct Enforcement {
     pub part_checksum: bool,
     /// Refuses to write over an object when told to create only.
     pub create_only: bool,
+    /// Holds the whole object's CRC64NVME against its parts before a multipart upload appears, and
+    /// says it of itself afterwards.
+    pub object_checksum: bool,
+    /// Holds the whole object's size against its parts.
+    pub object_size: bool,
+    /// Refuses to write over an object by a multipart upload that is to create only.
+    pub complete_create_only: bool,
 }
 
 /// What the store said to a checksum.
@@ -80,10 +90,11 @@ impl Storage {
 }
 
 impl S3 {
-    /// What the store enforces; asked once per process.
+    /// What the store enforces; asked once per process. On the heap: every step of the story holds
+    /// its state otherwise.
     pub(super) async fn enforcement(&self) -> Result<Enforcement, StorageError> {
         self.enforcement
-            .get_or_try_init(|| self.probe())
+            .get_or_try_init(|| Box::pin(self.probe()))
             .await
             .copied()
     }
@@ -94,20 +105,34 @@ impl S3 {
             .clone()
             .join(PROBE_FOLDER)
             .join(Uuid::new_v4().to_string());
-        let object = folder.clone().join("object");
+        let place = |name| folder.clone().join(name);
+        let (object, checksum, parts, whole, taken) = (
+            place("object"),
+            place("checksum"),
+            place("parts"),
+            place("whole"),
+            place("taken"),
+        );
+        // The first one tells whether the store works at all.
         let create_only = self.probe_create_only(&object).await?;
-        let found = if self.checksum == ChecksumMode::None {
-            Enforcement {
-                put_checksum: false,
-                part_checksum: false,
-                create_only,
+        let checksums = async {
+            if self.checksum == ChecksumMode::None {
+                return Ok((false, false));
             }
-        } else {
-            Enforcement {
-                put_checksum: self.probe_put(&folder.clone().join("checksum")).await?,
-                part_checksum: self.probe_part(&folder.clone().join("parts")).await?,
-                create_only,
-            }
+            tokio::try_join!(self.probe_put(&checksum), self.probe_part(&parts))
+        };
+        let ((put_checksum, part_checksum), honoured, complete_create_only) = tokio::try_join!(
+            checksums,
+            self.probe_complete(&whole),
+            self.probe_complete_create_only(&taken)
+        )?;
+        let found = Enforcement {
+            put_checksum,
+            part_checksum,
+            create_only,
+            object_checksum: honoured.checksum,
+            object_size: honoured.size,
+            complete_create_only,
         };
         tracing::debug!(?found, "probed what the store enforces");
         Ok(found)
@@ -168,65 +193,39 @@ impl S3 {
         honesty: Honesty,
     ) -> Result<Answer, StorageError> {
         let operation = || Operation::new("probe the store with", path);
-        let (name, value) = self.probe_checksum(honesty);
-        let options = SignedUrlOptions::default()
-            .with_query(query.iter().copied())
-            .with_signed_header(name.clone(), value.clone());
-        let url = self
-            .plain
-            .signed_url_opts(Method::PUT, path, PROBE_LINK_LIFETIME, &options)
-            .await
-            .map_err(|e| StorageError::of(operation(), &e))?;
-        let answer = self
-            .http
-            .put(url)
-            .header(name, value)
-            .body(Bytes::from_static(PROBE_BODY))
-            .send()
-            .await
-            .map_err(|e| StorageError::Unavailable {
-                operation: operation(),
-                said: crate::error::chain(&e.without_url()),
-            })?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(Answer::Taken);
-        }
-        if status == StatusCode::TOO_MANY_REQUESTS
-            || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
-        {
-            return Err(StorageError::Unavailable {
-                operation: operation(),
-                said: format!("the store answers {status}"),
-            });
-        }
-        let body = answer.text().await.unwrap_or_default();
-        Ok(if is_damage(&body) {
+        let said = self
+            .ask(
+                path,
+                Ask {
+                    method: Method::PUT,
+                    query,
+                    headers: vec![self.probe_checksum(honesty)],
+                    body: Bytes::from_static(PROBE_BODY),
+                },
+                operation,
+            )
+            .await?;
+        Ok(if said.status.is_success() {
+            Answer::Taken
+        } else if is_damage(&said.body) {
             Answer::RefusedAsDamaged
         } else {
             Answer::Refused
         })
     }
 
-    fn probe_checksum(&self, honesty: Honesty) -> (HeaderName, HeaderValue) {
+    fn probe_checksum(&self, honesty: Honesty) -> (&'static str, String) {
         let mut fingerprint = Fingerprinting::new();
         fingerprint.update(PROBE_BODY);
         if matches!(honesty, Honesty::Wrong) {
             fingerprint.update(b"!");
         }
         let fingerprint = fingerprint.finish();
-        let (name, text) = match self.checksum {
-            ChecksumMode::Sha256 => (
-                "x-amz-checksum-sha256",
-                BASE64.encode(fingerprint.sha256.as_bytes()),
-            ),
-            ChecksumMode::Auto | ChecksumMode::Crc64Nvme | ChecksumMode::None => (
-                "x-amz-checksum-crc64nvme",
-                fingerprint.crc64nvme.to_string(),
-            ),
-        };
-        let value = HeaderValue::from_str(&text).expect("base64 is a header value");
-        (HeaderName::from_static(name), value)
+        if self.sends_crc64nvme() {
+            (CRC64NVME, fingerprint.crc64nvme.to_string())
+        } else {
+            (SHA256, BASE64.encode(fingerprint.sha256.as_bytes()))
+        }
     }
 
     async fn remove(&self, path: &Path) {

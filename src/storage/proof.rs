@@ -4,12 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use futures_util::TryStreamExt;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
+use object_store::ObjectStoreExt;
 
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
-use super::upload::OwnObject;
-use super::{ATTEMPT_METADATA, Backend, Storage};
+use super::multipart::{Checksums, Stored};
+use super::publish::Receipt;
+use super::{Backend, S3, Storage, Verification};
 use crate::config::VerifyMode;
 use crate::digest::{Fingerprint, Fingerprinting};
 
@@ -30,6 +31,42 @@ impl Evidence {
             Self::FullObject => "full_object",
             Self::ReadBack => "read_back",
             Self::Parts => "parts",
+        }
+    }
+}
+
+/// What was proven of an object, by which algorithm, and the value that was equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    pub evidence: Evidence,
+    pub algorithm: Algorithm,
+    /// As the store or reading back gave it for the whole; `None` for parts.
+    pub value: Option<String>,
+}
+
+/// What checksums a proof rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    Crc64Nvme,
+    Sha256,
+}
+
+impl Algorithm {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Crc64Nvme => "crc64nvme",
+            Self::Sha256 => "sha256",
+        }
+    }
+}
+
+impl Proof {
+    /// Every byte was read again.
+    pub fn read_back(found: &Fingerprint) -> Self {
+        Self {
+            evidence: Evidence::ReadBack,
+            algorithm: Algorithm::Sha256,
+            value: Some(found.sha256.to_string()),
         }
     }
 }
@@ -57,8 +94,9 @@ impl FromStr for Evidence {
 }
 
 impl Storage {
-    /// Proves that the object just published is what was sent, by the cheapest honest means:
-    /// part checksums where the store was probed to reject wrong ones, else by reading it back.
+    /// Proves that the object just published is what was sent, by the strongest cheap means: the
+    /// whole object's checksum where the store was probed to compute it itself, each part's
+    /// checksum where it was probed to reject wrong ones, else by reading back.
     ///
     /// An object that is proven wrong is removed again: it was never called archived, and the
     /// next attempt must not meet it.
@@ -66,32 +104,56 @@ impl Storage {
         &self,
         key: &ObjectKey,
         sent: &Fingerprint,
-    ) -> Result<Evidence, StorageError> {
-        if let (Backend::S3(s3), VerifyMode::Auto) = (&self.backend, self.verify)
-            && s3.verifies_uploads().await?
-        {
-            return match self.size_of(key).await? {
-                Some(size) if size == sent.size_bytes => Ok(Evidence::Parts),
-                Some(size) => {
-                    self.remove_unproven(key).await;
-                    Err(StorageError::Damaged {
-                        operation: Operation::new("store", key),
-                        said: format!("it has {size} bytes, sent were {}", sent.size_bytes),
-                    })
-                }
-                None => Err(StorageError::Missing { key: key.clone() }),
-            };
+        receipt: &Receipt,
+    ) -> Result<Proof, StorageError> {
+        let verdict = match self.said_of(key, sent, receipt).await {
+            Ok(Some(proof)) => Ok(proof),
+            Ok(None) => self.prove_by_reading(key, sent).await,
+            Err(error) => Err(error),
+        };
+        if let Err(StorageError::Damaged { .. } | StorageError::ReadBackDiffers { .. }) = &verdict {
+            self.remove_unproven(key).await;
         }
+        verdict
+    }
+
+    /// The proof that the store's own word is; `None` if its word is worth nothing.
+    async fn said_of(
+        &self,
+        key: &ObjectKey,
+        sent: &Fingerprint,
+        receipt: &Receipt,
+    ) -> Result<Option<Proof>, StorageError> {
+        let (Backend::S3(s3), VerifyMode::Auto) = (&self.backend, self.verify) else {
+            return Ok(None);
+        };
+        if !s3.verifies_uploads().await? {
+            return Ok(None);
+        }
+        let stored = match receipt.stored {
+            Some(stored) if stored.checksums != Checksums::default() => Some(stored),
+            _ => s3.stored(&key.location()).await?,
+        };
+        let mut stored = stored.ok_or_else(|| StorageError::Missing { key: key.clone() })?;
+        if !receipt.single {
+            // Of the parts' checksums, whatever it is called.
+            stored.checksums.sha256 = None;
+        }
+        s3.judge(key, &stored, sent).await
+    }
+
+    async fn prove_by_reading(
+        &self,
+        key: &ObjectKey,
+        sent: &Fingerprint,
+    ) -> Result<Proof, StorageError> {
         match self.read_back(key).await? {
-            Some(found) if found == *sent => Ok(Evidence::ReadBack),
-            Some(found) => {
-                self.remove_unproven(key).await;
-                Err(StorageError::ReadBackDiffers {
-                    key: key.clone(),
-                    found: Box::new(found),
-                    sent: Box::new(*sent),
-                })
-            }
+            Some(found) if found == *sent => Ok(Proof::read_back(&found)),
+            Some(found) => Err(StorageError::ReadBackDiffers {
+                key: key.clone(),
+                found: Box::new(found),
+                sent: Box::new(*sent),
+            }),
             None => Err(StorageError::Missing { key: key.clone() }),
         }
     }
@@ -142,52 +204,65 @@ impl Storage {
             }),
         }
     }
+}
 
-    /// Publishing failed, or its answer was lost: the object may stand nevertheless. It is taken
-    /// for ours only by size and attempt token.
-    pub(super) async fn after_lost_answer(
+impl S3 {
+    /// Holds what the store says of an object against what was sent; `None` if it cannot tell.
+    async fn judge(
         &self,
-        own: &OwnObject,
-        error: object_store::Error,
-    ) -> Result<Option<String>, StorageError> {
-        if let Backend::S3(s3) = &self.backend {
-            let head = GetOptions {
-                head: true,
-                ..GetOptions::default()
-            };
-            if let Ok(found) = s3.plain.get_opts(&own.key.location(), head).await {
-                let token = found
-                    .attributes
-                    .get(&object_store::Attribute::Metadata(ATTEMPT_METADATA.into()))
-                    .map(|value| value.as_ref() == own.attempt_token.to_string());
-                if token == Some(true) && found.meta.size == own.size_bytes {
-                    return Ok(found.meta.e_tag);
-                }
-            }
+        key: &ObjectKey,
+        stored: &Stored,
+        sent: &Fingerprint,
+    ) -> Result<Option<Proof>, StorageError> {
+        let damaged = |said: String| StorageError::Damaged {
+            operation: Operation::new("store", key),
+            said,
+        };
+        let Some(size_bytes) = stored.size_bytes else {
+            return Ok(None);
+        };
+        if size_bytes != sent.size_bytes {
+            let sent = sent.size_bytes;
+            return Err(damaged(format!(
+                "it has {size_bytes} bytes, sent were {sent}"
+            )));
         }
-        match error {
-            object_store::Error::AlreadyExists { .. }
-            | object_store::Error::Precondition { .. } => Err(StorageError::Exists {
-                key: own.key.clone(),
-            }),
-            error => Err(StorageError::of(
-                Operation::new("publish", &own.key),
-                &error,
-            )),
+        let Checksums { crc64nvme, sha256 } = stored.checksums;
+        if let Some(found) = crc64nvme.filter(|found| *found != sent.crc64nvme) {
+            let sent = sent.crc64nvme;
+            return Err(damaged(format!(
+                "its CRC64NVME is {found}, sent was {sent}"
+            )));
         }
-    }
-
-    async fn remove_unproven(&self, key: &ObjectKey) {
-        tracing::warn!(object.key = %key, "removing an object that does not hold what was sent");
-        if let Err(error) = self.backend.plain().delete(&key.location()).await {
-            let error = StorageError::of(Operation::new("remove", key), &error);
-            tracing::warn!(object.key = %key, "{error}");
+        if let Some(found) = sha256.filter(|found| *found != sent.sha256) {
+            let sent = sent.sha256;
+            return Err(damaged(format!("its SHA-256 is {found}, sent was {sent}")));
         }
+        let computes_itself = self.enforcement().await?.object_checksum;
+        let (evidence, algorithm, value) = match (self.verification().await?, crc64nvme, sha256) {
+            (Verification::Enforced(Algorithm::Crc64Nvme), Some(crc), _) if computes_itself => (
+                Evidence::FullObject,
+                Algorithm::Crc64Nvme,
+                Some(crc.to_string()),
+            ),
+            (Verification::Enforced(Algorithm::Sha256), _, Some(sha256)) => (
+                Evidence::FullObject,
+                Algorithm::Sha256,
+                Some(sha256.to_string()),
+            ),
+            (Verification::Enforced(algorithm), ..) => (Evidence::Parts, algorithm, None),
+            (Verification::Signature | Verification::Asked(_), ..) => return Ok(None),
+        };
+        Ok(Some(Proof {
+            evidence,
+            algorithm,
+            value,
+        }))
     }
 }
 
 /// No object is an answer; no bucket is an error, and not to be taken for it.
-fn nothing_there<T>(
+pub(super) fn nothing_there<T>(
     error: object_store::Error,
     translate: impl FnOnce(object_store::Error) -> StorageError,
 ) -> Result<Option<T>, StorageError> {

@@ -1,12 +1,14 @@
-//! One object on its way into the store: buffered into equal parts, several of them in flight,
-//! memory taken from the process's budget. Nothing is visible under the key before `publish`.
+//! One object on its way into the store: several parts in flight, each remembered by what was
+//! sent. Nothing is visible under the key before `publish`, and that holds the parts against the
+//! bytes as they were read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::aws::AmazonS3;
-use object_store::multipart::{MultipartStore, PartId};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode,
@@ -15,54 +17,55 @@ use object_store::{
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::error::{Operation, StorageError};
+use super::error::{Operation, StorageError, is_damage};
 use super::key::ObjectKey;
-use super::{ATTEMPT_METADATA, Backend, Storage};
-use crate::memory::{MemoryBudget, MemoryHold};
+use super::multipart::{Checksums, Stored};
+use super::parts::PartPlan;
+use super::probe::Enforcement;
+use super::publish::Receipt;
+use super::{ATTEMPT_METADATA, Backend, Storage, Verification};
+use crate::checkpoint::{Checkpoint, StoredPart, UploadRef, check_parts};
+use crate::digest::{Crc64Nvme, Fingerprint};
+use crate::error::chain;
 
-/// Parts of one object that may be on the wire at once.
-const PARTS_IN_FLIGHT: usize = 3;
-/// S3 allows no more parts than this.
-const MAX_PARTS: u64 = 10_000;
-const MIB: u64 = 1024 * 1024;
+/// Parts of one object that may be on the wire at once. The memory for them is bounded elsewhere.
+const PARTS_IN_FLIGHT: usize = 4;
+/// A part that arrives damaged is sent so often in all.
+const PART_TRIES: u32 = 3;
 /// Aborting takes one request; what is not done by then is left to the sweep.
 const ABORT_WITHIN: Duration = Duration::from_secs(15);
 
 /// What is known of an object before its bytes come.
 #[derive(Debug, Clone)]
 pub struct UploadPlan {
-    pub size_hint: Option<u64>,
+    pub parts: PartPlan,
     pub content_type: Option<String>,
     /// Marks the object as this attempt's, so that a lost answer can be told from a stranger.
     pub attempt_token: Uuid,
 }
 
-/// An object being written. Give it every byte in order, then [`Upload::publish`] or
-/// [`Upload::abort`] it: dropped, it leaves an unfinished multipart upload behind.
+/// An object being written. Give it every part, then [`Upload::publish`] or [`Upload::abort`] it:
+/// dropped, it leaves an unfinished multipart upload behind.
 #[derive(Debug)]
 pub struct Upload {
     key: ObjectKey,
     path: Path,
     attributes: Attributes,
     sink: Sink,
-    part_bytes: u64,
-    budget: MemoryBudget,
-    buffer: Vec<Bytes>,
-    buffered_bytes: u64,
-    hold: Option<MemoryHold>,
-    in_flight: JoinSet<Result<(usize, PartId), object_store::Error>>,
-    parts: Vec<(usize, PartId)>,
-    next_part: usize,
-    written_bytes: u64,
+    in_flight: JoinSet<Result<StoredPart, object_store::Error>>,
+    /// What the store has, by part number.
+    stored: BTreeMap<u32, StoredPart>,
+    /// So many parts from the first on are stored without a gap.
+    gapless: u32,
     attempt_token: Uuid,
 }
 
 /// What makes an object recognizable as the one this attempt wrote.
 #[derive(Debug)]
-pub(super) struct OwnObject {
-    pub(super) key: ObjectKey,
-    pub(super) size_bytes: u64,
-    pub(super) attempt_token: Uuid,
+pub struct OwnObject {
+    pub key: ObjectKey,
+    pub size_bytes: u64,
+    pub attempt_token: Uuid,
 }
 
 #[derive(Debug)]
@@ -71,17 +74,24 @@ enum Sink {
     Single {
         store: Arc<dyn ObjectStore>,
         create_only: bool,
+        bytes: Bytes,
     },
     S3 {
         store: Arc<AmazonS3>,
         upload_id: String,
+        verified_by: Verification,
     },
     Local(Box<dyn MultipartUpload>),
 }
 
 impl Storage {
+    /// How an object of this size is cut into parts.
+    pub fn part_plan(&self, size_bytes: Option<u64>) -> PartPlan {
+        PartPlan::new(self.part_bytes, size_bytes)
+    }
+
     /// Opens an upload. For an S3 multipart upload its ID exists from here on: remember
-    /// [`Upload::upload_id`] before the first part, or a crash leaves parts that nobody owns.
+    /// [`Upload::resumable`] before the first part, or a crash leaves parts that nobody owns.
     pub async fn begin_upload(
         &self,
         key: &ObjectKey,
@@ -89,12 +99,11 @@ impl Storage {
     ) -> Result<Upload, StorageError> {
         let path = key.location();
         let attributes = self.attributes(plan);
-        let part_bytes = part_size(self.part_bytes, plan.size_hint);
-        let whole_in_one = plan.size_hint.is_some_and(|size| size <= part_bytes);
         let sink = match &self.backend {
-            Backend::Local(store) if whole_in_one => Sink::Single {
+            Backend::Local(store) if plan.parts.single => Sink::Single {
                 store: Arc::clone(store) as Arc<dyn ObjectStore>,
                 create_only: true,
+                bytes: Bytes::new(),
             },
             Backend::Local(store) => Sink::Local(
                 store
@@ -102,9 +111,10 @@ impl Storage {
                     .await
                     .map_err(|e| StorageError::of(Operation::new("begin to write", key), &e))?,
             ),
-            Backend::S3(s3) if whole_in_one => Sink::Single {
+            Backend::S3(s3) if plan.parts.single => Sink::Single {
                 store: s3.for_upload().await?,
                 create_only: s3.enforcement().await?.create_only,
+                bytes: Bytes::new(),
             },
             Backend::S3(s3) => {
                 let store = s3.for_upload().await?;
@@ -118,7 +128,11 @@ impl Storage {
                     .map_err(|e| {
                         StorageError::of(Operation::new("begin the upload of", key), &e)
                     })?;
-                Sink::S3 { store, upload_id }
+                Sink::S3 {
+                    store,
+                    upload_id,
+                    verified_by: s3.verification().await?,
+                }
             }
         };
         Ok(Upload {
@@ -126,21 +140,60 @@ impl Storage {
             path,
             attributes,
             sink,
-            part_bytes: if whole_in_one {
-                plan.size_hint.unwrap_or(part_bytes).max(1)
-            } else {
-                part_bytes
-            },
-            budget: self.budget.clone(),
-            buffer: Vec::new(),
-            buffered_bytes: 0,
-            hold: None,
             in_flight: JoinSet::new(),
-            parts: Vec::new(),
-            next_part: 0,
-            written_bytes: 0,
+            stored: BTreeMap::new(),
+            gapless: 0,
             attempt_token: plan.attempt_token,
         })
+    }
+
+    /// Goes on with an upload that another process left behind. `None` if the store does not have
+    /// exactly the parts that are on record, or cannot tell, or verifies parts by another rule now.
+    pub async fn resume_upload(
+        &self,
+        key: &ObjectKey,
+        checkpoint: &Checkpoint,
+    ) -> Result<Option<Upload>, StorageError> {
+        let Backend::S3(s3) = &self.backend else {
+            return Ok(None);
+        };
+        let path = key.location();
+        let upload_id = checkpoint.upload.upload_id.clone();
+        // Parts under different rules make no upload: some stores refuse them, others prove less.
+        let verified_by = s3.verification().await?;
+        if verified_by.as_str() != checkpoint.upload.verified_by {
+            return Ok(None);
+        }
+        let Some(listed) = s3.list_parts(&path, &upload_id).await? else {
+            return Ok(None);
+        };
+        // Parts beyond the checkpoint are sent again under their numbers.
+        let agrees = listed.len() >= checkpoint.parts.len()
+            && listed
+                .iter()
+                .zip(&checkpoint.parts)
+                .all(|(listed, ours)| listed.is(ours));
+        if !agrees {
+            return Ok(None);
+        }
+        Ok(Some(Upload {
+            key: key.clone(),
+            path,
+            attributes: Attributes::new(),
+            sink: Sink::S3 {
+                store: s3.for_upload().await?,
+                upload_id,
+                verified_by,
+            },
+            in_flight: JoinSet::new(),
+            stored: checkpoint
+                .parts
+                .iter()
+                .map(|part| (part.number, part.clone()))
+                .collect(),
+            gapless: checkpoint.parts.last().map_or(0, |part| part.number),
+            attempt_token: checkpoint.upload.attempt_token,
+        }))
     }
 
     /// Aborts an S3 multipart upload that somebody left behind. One that is gone already is fine.
@@ -182,59 +235,137 @@ impl Storage {
 }
 
 impl Upload {
-    /// The store's ID of the multipart upload, if it has one.
-    pub fn upload_id(&self) -> Option<&str> {
+    /// What another process needs to find this upload; `None` if nobody could go on with it.
+    pub fn resumable(&self) -> Option<UploadRef> {
         match &self.sink {
-            Sink::S3 { upload_id, .. } => Some(upload_id),
+            Sink::S3 {
+                upload_id,
+                verified_by,
+                ..
+            } => Some(UploadRef {
+                upload_id: upload_id.clone(),
+                attempt_token: self.attempt_token,
+                verified_by: verified_by.as_str().to_owned(),
+            }),
             Sink::Single { .. } | Sink::Local(_) => None,
         }
     }
 
-    /// Takes the next bytes, without copying them. Waits while memory or parts in flight are at
-    /// their bound; an earlier part that failed is noticed then, or by [`Upload::finish_parts`].
-    pub async fn write(&mut self, mut chunk: Bytes) -> Result<(), StorageError> {
-        while !chunk.is_empty() {
-            if self.hold.is_none() {
-                self.hold = Some(self.budget.take(self.part_bytes).await);
+    /// Sends a part, the first being number 1, without copying it. Waits while too many are on the
+    /// wire; an earlier one that failed is noticed then, or by [`Upload::finish_parts`]. The
+    /// number says where the part belongs; a directory takes them in order only.
+    pub async fn send(&mut self, number: u32, bytes: Bytes) -> Result<(), StorageError> {
+        while self.in_flight.len() >= PARTS_IN_FLIGHT {
+            self.join_one().await?;
+        }
+        // Of the very bytes that go out: held against those that were read, before publishing.
+        let part = StoredPart {
+            number,
+            size_bytes: bytes.len() as u64,
+            crc64nvme: Crc64Nvme::of(&bytes),
+            etag: String::new(),
+            sha256: None,
+        };
+        match &mut self.sink {
+            Sink::Single { bytes: whole, .. } => {
+                *whole = bytes;
+                self.remember(part);
             }
-            let room = self.part_bytes - self.buffered_bytes;
-            let taken = chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-            self.buffer.push(chunk.split_to(taken));
-            self.buffered_bytes += taken as u64;
-            self.written_bytes += taken as u64;
-            // A single PUT announced its size; more than that is told by the length checks.
-            if self.buffered_bytes == self.part_bytes && !matches!(self.sink, Sink::Single { .. }) {
-                self.send_part().await?;
+            Sink::S3 {
+                store, upload_id, ..
+            } => {
+                let (store, path) = (Arc::clone(store), self.path.clone());
+                let upload_id = upload_id.clone();
+                self.in_flight
+                    .spawn(async move { put_part(&store, &path, &upload_id, part, bytes).await });
             }
-            if room == 0 {
-                return Err(StorageError::Unavailable {
-                    operation: Operation::new("store", &self.key),
-                    said: "more bytes came than were announced".to_owned(),
-                });
+            Sink::Local(upload) => {
+                let written = upload.put_part(bytes.into());
+                self.in_flight
+                    .spawn(async move { written.await.map(|()| part) });
             }
+        }
+        while let Some(ended) = self.in_flight.try_join_next() {
+            self.note(ended)?;
         }
         Ok(())
     }
 
-    /// Makes the object visible, unless something stands under its key by now. Call
-    /// [`Upload::finish_parts`] first. Where publishing fails, or is cut off, the upload may still
-    /// be there: [`Upload::abort`] it.
+    /// Waits until another part is stored; for ever if none is on its way. May be called again after
+    /// it was cut off.
+    pub async fn one_more_stored(&mut self) -> Result<(), StorageError> {
+        if self.in_flight.is_empty() {
+            std::future::pending().await
+        } else {
+            self.join_one().await
+        }
+    }
+
+    /// Waits for the parts on their way, whatever becomes of them.
+    pub async fn settle(&mut self) {
+        while let Some(ended) = self.in_flight.join_next().await {
+            // Why the transfer ends is known already.
+            drop(self.note(ended));
+        }
+    }
+
+    /// So many parts, from the first on, are stored without a gap.
+    pub const fn gapless(&self) -> u32 {
+        self.gapless
+    }
+
+    /// The stored parts with these numbers.
+    pub fn stored(&self, numbers: std::ops::RangeInclusive<u32>) -> Vec<StoredPart> {
+        let parts = self.stored.range(numbers);
+        parts.map(|(_, part)| part.clone()).collect()
+    }
+
+    /// Waits until the store has every part. After this, publishing is one short request, but for
+    /// an object that goes whole in a single PUT.
+    pub async fn finish_parts(&mut self) -> Result<(), StorageError> {
+        // An object without bytes still needs one part.
+        let nothing_yet = self.stored.is_empty() && self.in_flight.is_empty();
+        if nothing_yet && !matches!(self.sink, Sink::Single { .. }) {
+            self.send(1, Bytes::new()).await?;
+        }
+        while !self.in_flight.is_empty() {
+            self.join_one().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the object visible, unless its parts are not the bytes that were read, or something
+    /// stands under its key by now. Call [`Upload::finish_parts`] first. Where publishing fails, or
+    /// is cut off, the upload may still be there: [`Upload::abort`] it.
     ///
-    /// Returns the store's `ETag`, if it gave one.
-    pub async fn publish(&mut self, storage: &Storage) -> Result<Option<String>, StorageError> {
+    /// Returns what the store says of the object.
+    pub async fn publish(
+        &mut self,
+        storage: &Storage,
+        read: &Fingerprint,
+    ) -> Result<Receipt, StorageError> {
+        let parts: Vec<StoredPart> = self.stored.values().cloned().collect();
+        check_parts(&parts, read).map_err(|source| StorageError::PartsDiffer {
+            key: self.key.clone(),
+            source,
+        })?;
         let own = OwnObject {
             key: self.key.clone(),
-            size_bytes: self.written_bytes,
+            size_bytes: read.size_bytes,
             attempt_token: self.attempt_token,
         };
-        // Not every store honours create-only writes, and none is asked to for multipart uploads:
-        // look right before. The lease keeps other archivers away meanwhile.
-        if storage.size_of(&self.key).await?.is_some() {
+        // Not every store honours create-only writes: look right before. The lease keeps other
+        // archivers away meanwhile.
+        let found = storage.enforcement().await?;
+        if !self.is_create_only(found) && storage.size_of(&self.key).await?.is_some() {
             return Err(StorageError::Exists { key: own.key });
         }
-        let result = match &mut self.sink {
-            Sink::Single { store, create_only } => {
-                let payload = PutPayload::from_iter(std::mem::take(&mut self.buffer));
+        let stored = match &mut self.sink {
+            Sink::Single {
+                store,
+                create_only,
+                bytes,
+            } => {
                 let options = PutOptions {
                     mode: if *create_only {
                         PutMode::Create
@@ -244,18 +375,36 @@ impl Upload {
                     attributes: std::mem::take(&mut self.attributes),
                     ..PutOptions::default()
                 };
+                let payload = PutPayload::from(std::mem::take(bytes));
                 store.put_opts(&self.path, payload, options).await
             }
-            Sink::S3 { store, upload_id } => {
-                self.parts.sort_unstable_by_key(|(index, _)| *index);
-                let parts = self.parts.drain(..).map(|(_, part)| part).collect();
-                store.complete_multipart(&self.path, upload_id, parts).await
+            Sink::S3 { upload_id, .. } => {
+                return storage.complete(&own, upload_id, &parts, read).await;
             }
             Sink::Local(upload) => upload.complete().await,
         };
-        match result {
-            Ok(stored) => Ok(stored.e_tag),
-            Err(error) => storage.after_lost_answer(&own, error).await,
+        match stored {
+            Ok(put) => Ok(Receipt {
+                stored: put.extensions.get::<Checksums>().map(|checksums| Stored {
+                    size_bytes: Some(read.size_bytes),
+                    checksums: *checksums,
+                }),
+                single: true,
+                etag: put.e_tag,
+            }),
+            Err(error) => {
+                let error = StorageError::publishing(&own.key, &error);
+                storage.after_lost_answer(&own, error).await
+            }
+        }
+    }
+
+    /// Whether the store itself refuses to write over an object.
+    const fn is_create_only(&self, found: Option<Enforcement>) -> bool {
+        match (&self.sink, found) {
+            (Sink::Single { create_only, .. }, _) => *create_only,
+            (Sink::S3 { .. }, Some(found)) => found.complete_create_only,
+            (Sink::S3 { .. }, None) | (Sink::Local(_), _) => false,
         }
     }
 
@@ -270,7 +419,9 @@ impl Upload {
         let aborting = async {
             match &mut self.sink {
                 Sink::Single { .. } => Ok(()),
-                Sink::S3 { store, upload_id } => store.abort_multipart(&self.path, upload_id).await,
+                Sink::S3 {
+                    store, upload_id, ..
+                } => store.abort_multipart(&self.path, upload_id).await,
                 Sink::Local(upload) => upload.abort().await,
             }
         };
@@ -287,72 +438,32 @@ impl Upload {
         }
     }
 
-    /// Sends the buffered bytes as the next part.
-    async fn send_part(&mut self) -> Result<(), StorageError> {
-        while self.in_flight.len() >= PARTS_IN_FLIGHT {
-            self.join_one().await?;
+    fn remember(&mut self, part: StoredPart) {
+        self.stored.insert(part.number, part);
+        while self.stored.contains_key(&(self.gapless + 1)) {
+            self.gapless += 1;
         }
-        let payload = PutPayload::from_iter(std::mem::take(&mut self.buffer));
-        self.buffered_bytes = 0;
-        let hold = self.hold.take();
-        let index = self.next_part;
-        self.next_part += 1;
-        match &mut self.sink {
-            Sink::S3 { store, upload_id } => {
-                let (store, path, upload_id) =
-                    (Arc::clone(store), self.path.clone(), upload_id.clone());
-                self.in_flight.spawn(async move {
-                    let part = store.put_part(&path, &upload_id, index, payload).await;
-                    drop(hold);
-                    part.map(|part| (index, part))
-                });
-            }
-            Sink::Local(upload) => {
-                let part = upload.put_part(payload);
-                self.in_flight.spawn(async move {
-                    let written = part.await;
-                    drop(hold);
-                    written.map(|()| {
-                        (
-                            index,
-                            PartId {
-                                content_id: String::new(),
-                            },
-                        )
-                    })
-                });
-            }
-            Sink::Single { .. } => unreachable!("a single PUT is not cut into parts"),
-        }
-        Ok(())
-    }
-
-    /// Sends what is still buffered and waits until the store has every part. After this,
-    /// publishing is one short request, but for an object that goes whole in a single PUT.
-    pub async fn finish_parts(&mut self) -> Result<(), StorageError> {
-        if matches!(self.sink, Sink::Single { .. }) {
-            return Ok(());
-        }
-        // An object without bytes still needs one part.
-        if self.buffered_bytes > 0 || self.next_part == 0 {
-            self.send_part().await?;
-        }
-        while !self.in_flight.is_empty() {
-            self.join_one().await?;
-        }
-        Ok(())
     }
 
     async fn join_one(&mut self) -> Result<(), StorageError> {
-        let operation = || Operation::new("store a part of", &self.key);
         match self.in_flight.join_next().await {
             None => Ok(()),
-            Some(Ok(Ok(part))) => {
-                self.parts.push(part);
+            Some(ended) => self.note(ended),
+        }
+    }
+
+    fn note(
+        &mut self,
+        ended: Result<Result<StoredPart, object_store::Error>, tokio::task::JoinError>,
+    ) -> Result<(), StorageError> {
+        let operation = || Operation::new("store a part of", &self.key);
+        match ended {
+            Ok(Ok(part)) => {
+                self.remember(part);
                 Ok(())
             }
-            Some(Ok(Err(error))) => Err(StorageError::of(operation(), &error)),
-            Some(Err(panic)) => Err(StorageError::Unavailable {
+            Ok(Err(error)) => Err(StorageError::of(operation(), &error)),
+            Err(panic) => Err(StorageError::Unavailable {
                 operation: operation(),
                 said: format!("the task failed: {panic}"),
             }),
@@ -360,10 +471,53 @@ impl Upload {
     }
 }
 
-/// All parts but the last are equal (some stores insist), in whole MiB, and 10,000 always do.
-fn part_size(configured: u64, size_hint: Option<u64>) -> u64 {
-    let needed = size_hint.unwrap_or(0).div_ceil(MAX_PARTS);
-    configured.max(needed.div_ceil(MIB) * MIB)
+/// Sends a part, and again if it arrives damaged: the bytes are still here.
+async fn put_part(
+    store: &AmazonS3,
+    path: &Path,
+    upload_id: &str,
+    part: StoredPart,
+    bytes: Bytes,
+) -> Result<StoredPart, object_store::Error> {
+    let (upload_id, index) = (upload_id.to_owned(), part.number as usize - 1);
+    let mut tries = 1;
+    loop {
+        match store
+            .put_part(path, &upload_id, index, bytes.clone().into())
+            .await
+        {
+            Ok(sent) => {
+                let (etag, sha256) = said_of_part(&sent.content_id);
+                return Ok(StoredPart {
+                    etag,
+                    sha256,
+                    ..part
+                });
+            }
+            Err(error) if tries < PART_TRIES && is_damage(&chain(&error)) => {
+                tracing::warn!(object.key = %path, part.number, "a part arrived damaged: sending it again");
+                tries += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What the store called a part, and its SHA-256 if it gave one. With checksums, its client wraps
+/// what it knows of a part into an element.
+pub(super) fn said_of_part(content_id: &str) -> (String, Option<String>) {
+    #[derive(serde::Deserialize)]
+    struct PartMetadata {
+        e_tag: String,
+        checksum_sha256: Option<String>,
+    }
+    match quick_xml::de::from_str(content_id) {
+        Ok(PartMetadata {
+            e_tag,
+            checksum_sha256,
+        }) => (e_tag, checksum_sha256),
+        Err(_) => (content_id.to_owned(), None),
+    }
 }
 
 /// The provider names the format; a header must not carry control characters.
@@ -376,15 +530,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_thousand_parts_always_do() {
-        const TIB: u64 = 1024 * 1024 * MIB;
-        for size in [1, 8 * MIB, 80_000 * MIB, 80_000 * MIB + 1, 5 * TIB] {
-            let part = part_size(8 * MIB, Some(size));
-            assert!(size.div_ceil(part) <= MAX_PARTS, "{size}");
-            assert_eq!(part % MIB, 0);
-        }
-        assert_eq!(part_size(8 * MIB, Some(MIB)), 8 * MIB);
-        assert_eq!(part_size(8 * MIB, None), 8 * MIB);
+    fn what_is_said_of_a_part_is_found_with_and_without_checksums() {
+        let wrapped = |inner| format!("<PartMetadata><e_tag>\"abc\"</e_tag>{inner}</PartMetadata>");
+        let etag = "\"abc\"".to_owned();
+        let crc = wrapped("<checksum_crc64nvme>rosUhgp5mIg=</checksum_crc64nvme>");
+        assert_eq!(said_of_part(&crc), (etag.clone(), None));
+        let sha256 = wrapped("<checksum_sha256>c2hh</checksum_sha256>");
+        assert_eq!(
+            said_of_part(&sha256),
+            (etag.clone(), Some("c2hh".to_owned()))
+        );
+        assert_eq!(said_of_part("\"abc\""), (etag, None));
+        assert_eq!(said_of_part("abc"), ("abc".to_owned(), None));
     }
 
     #[test]

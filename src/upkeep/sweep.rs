@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use crate::error::chain;
-use crate::queue::{QueueError, forget_upload, stale_uploads};
+use crate::queue::{QueueError, forget_stale_upload, stale_uploads, take_stale_upload};
 use crate::storage::{ObjectKey, Storage};
 
 /// What a sweep did, or would do.
@@ -14,7 +14,7 @@ pub struct Swept {
     pub left: u64,
 }
 
-/// Aborts the multipart uploads whose lease has ended and forgets them. With `dry_run`, only
+/// Aborts the multipart uploads that nobody will go on with and forgets them. With `dry_run`, only
 /// counts them. One that fails does not keep the others.
 pub async fn sweep(pool: &PgPool, storage: &Storage, dry_run: bool) -> Result<Swept, QueueError> {
     let mut swept = Swept::default();
@@ -26,12 +26,14 @@ pub async fn sweep(pool: &PgPool, storage: &Storage, dry_run: bool) -> Result<Sw
                 swept.left += 1;
                 continue;
             }
+            // Somebody goes on with it after all.
+            Ok(_) if !take_stale_upload(pool, &upload).await? => continue,
             Ok(key) => storage.abort_upload(&key, &upload.upload_id).await,
             Err(error) => Err(error.into()),
         };
         match aborted {
             Ok(()) => {
-                forget_upload(pool, &upload).await?;
+                forget_stale_upload(pool, &upload).await?;
                 swept.aborted += 1;
                 tracing::info!(
                     recording.id = %upload.recording_id, object.key = upload.object_key,

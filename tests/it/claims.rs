@@ -1,6 +1,7 @@
 //! Leases: who may work on a recording, for how long, and what a worker may do that lost it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use recording_archiver::archive::Report;
@@ -10,6 +11,7 @@ use recording_archiver::error::ErrorKind;
 use recording_archiver::progress::Progress;
 use recording_archiver::queue::{Failure, Outcome, QueueError, StoredObject};
 use recording_archiver::simulator::{CostToken, MediaFault, SimulatedRecording, Times};
+use recording_archiver::upkeep;
 use tokio_util::sync::CancellationToken;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::Layer;
@@ -19,7 +21,7 @@ use uuid::Uuid;
 use crate::harness::eventually;
 use crate::harness::s3::{Call, StoreFault};
 use crate::harness::subscribe;
-use crate::harness::world::{MIB, PART, World, claim};
+use crate::harness::world::{MIB, PART, World, begun, claim};
 use crate::seed::execute;
 
 async fn add(world: &World, size_bytes: u64) -> Uuid {
@@ -106,12 +108,14 @@ async fn an_expired_lease_is_claimable_at_once_and_its_attempt_is_called_lost() 
     assert_eq!(attempts[0].error_kind.as_deref(), Some("lease_lost"));
     assert_eq!(attempts[1].outcome.as_deref(), Some("archived"));
 
-    // The worker that was taken for dead comes back.
+    // The worker that was taken for dead comes back, when its lease is long over.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_hours(1)).await;
+    tokio::time::resume();
     let before = (world.row(id).await, world.manifest(id));
-    let progress = Progress::default();
-    let report = archiver
-        .attempt(first, &progress, &CancellationToken::new())
-        .await;
+    let progress = Arc::new(Progress::default());
+    let never = CancellationToken::new();
+    let report = Box::pin(archiver.attempt(first, &progress, &never)).await;
     demand_lease_lost(&report);
     let mut after = (world.row(id).await, world.manifest(id));
     after.0.due_in_secs = before.0.due_in_secs;
@@ -141,6 +145,9 @@ async fn no_statement_of_a_late_worker_changes_anything() {
         object_url: "file:///late".into(),
         fingerprint: Fingerprinting::new().finish(),
         evidence: "read_back",
+        evidence_algorithm: "sha256",
+        evidence_value: None,
+        upload_id: None,
         etag: None,
         archived_at: chrono::DateTime::UNIX_EPOCH,
     };
@@ -166,7 +173,7 @@ async fn no_statement_of_a_late_worker_changes_anything() {
             Err(QueueError::LeaseLost)
         ));
         let remembered = queue
-            .remember_upload(&late, "key", "s3://bucket/key", "upload")
+            .remember_upload(&late, &begun("key", "s3://bucket/key", "upload"))
             .await;
         assert!(matches!(remembered, Err(QueueError::LeaseLost)));
 
@@ -232,7 +239,7 @@ async fn a_worker_that_comes_too_late_with_its_bytes_publishes_nothing() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_lease_has_passed_on_leaves_publishing_to_the_other() {
+async fn a_worker_whose_lease_has_passed_on_leaves_publishing_and_its_upload_to_the_other() {
     let world = World::s3().await;
     let id = add(&world, PART + MIB).await;
     let server = world.s3_server();
@@ -247,7 +254,19 @@ async fn a_worker_whose_lease_has_passed_on_leaves_publishing_to_the_other() {
     });
     demand_lease_lost(&report);
     assert_eq!(server.count(Call::Complete), 0);
-    world.demand_nothing_stored(id).await;
+    assert_eq!(server.count(Call::Abort), 0);
+    assert!(world.object(id).is_none() && world.manifest(id).is_none());
+    assert_eq!(server.unfinished_uploads().len(), 1);
+
+    // Every part is stored and on record: whoever has the recording now only has to publish.
+    let sent = server.count(Call::PutPart);
+    world.make_due().await;
+    let report = world.attempt(&world.archiver()).await;
+    assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+    assert_eq!(report.bytes_fetched, 0, "{report:?}");
+    assert_eq!(server.count(Call::PutPart), sent);
+    assert_eq!(server.count(Call::BeginUpload), 1);
+    world.demand_archived(id).await;
 }
 
 const PASS_THE_LEASE_ON: &str = "UPDATE archiver.recordings
@@ -285,27 +304,40 @@ async fn a_slow_transfer_keeps_its_short_lease() {
 }
 
 #[tokio::test]
-async fn a_lost_lease_stops_the_transfer_and_aborts_its_upload() {
+async fn a_lost_lease_stops_the_transfer_and_leaves_its_upload_to_the_next() {
     let world = World::s3().await;
     let id = add(&world, PART + MIB).await;
-    world
-        .simulator
-        .inject(id, MediaFault::StallAfter(5_500_000), Times::ONCE);
+    // The first part comes, and then nothing more.
+    let stall = MediaFault::StallAfter(500_000);
+    world.simulator.inject(id, stall, Times::Always.after(1));
     let archiver = world.archiver_with(|settings| {
         settings.lease = Duration::from_secs(1);
         settings.transfer.idle_timeout = Duration::from_mins(10);
     });
     let server = world.s3_server();
     let (report, ()) = tokio::join!(world.attempt(&archiver), async {
-        let begun = || async { (server.count(Call::PutPart) > 0).then_some(()) };
-        eventually("the first part is sent", begun).await;
+        let recorded = || async { (world.parts_on_record(id).await > 0).then_some(()) };
+        eventually("the first part is on record", recorded).await;
         execute(&world.pool, PASS_THE_LEASE_ON).await;
     });
     demand_lease_lost(&report);
-    world.demand_nothing_stored(id).await;
+    assert!(report.elapsed < Duration::from_mins(1), "{report:?}");
     let row = world.row(id).await;
     assert_eq!((row.state.as_str(), row.attempts), ("in_progress", 1));
-    assert!(report.elapsed < Duration::from_mins(1), "{report:?}");
+    // Another may have taken it over by now: the late worker does not touch it.
+    assert_eq!(server.count(Call::Abort), 0);
+    assert_eq!(server.unfinished_uploads().len(), 1);
+
+    // Nor does the sweep: whoever has the lease is about to go on with it.
+    let swept = upkeep::sweep(&world.pool, &archiver.storage, false).await;
+    let swept = swept.unwrap();
+    assert_eq!((swept.aborted, swept.left), (0, 0));
+    world.simulator.clear_faults();
+    world.make_due().await;
+    let report = world.attempt(&world.archiver()).await;
+    assert_eq!(report.bytes_fetched, MIB, "{report:?}");
+    world.demand_archived(id).await;
+    assert_eq!(server.upload_ids().len(), 1);
 }
 
 #[tokio::test]

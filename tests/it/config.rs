@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The keys of the contract's table.
-const CONTRACT: [&str; 33] = [
+const CONTRACT: [&str; 34] = [
     "data_dir",
     "signalwire.space",
     "signalwire.project_id",
@@ -35,6 +36,7 @@ const CONTRACT: [&str; 33] = [
     "storage.kms_key_id",
     "storage.layout",
     "transfer.connections",
+    "transfer.connections_per_host",
     "transfer.memory_limit",
     "transfer.idle_timeout",
     "transfer.bandwidth_limit",
@@ -109,12 +111,14 @@ fn nothing_set_means_the_contract_s_defaults() {
     assert_eq!(storage.location, StorageLocation::File { root });
     assert_eq!(storage.checksum, ChecksumMode::Auto);
     assert_eq!(storage.verify, VerifyMode::Auto);
-    assert_eq!(storage.part_size_bytes, 8 << 20);
+    assert_eq!(storage.part_size_bytes, 6 << 20);
     assert_eq!(
         storage.layout.as_str(),
         "year={year}/month={month}/day={day}/{recording_id}.{ext}"
     );
     assert_eq!(config.transfer.connections.get(), 4);
+    assert_eq!(config.transfer.connections_per_host.get(), 32);
+    assert_eq!(config.transfer.bandwidth_limit_bytes, None);
     assert_eq!(config.transfer.memory_limit_bytes, 256 << 20);
     assert_eq!(config.transfer.idle_timeout, Duration::from_secs(30));
     assert_eq!(config.worker.concurrency, 8);
@@ -175,7 +179,11 @@ fn every_key_has_its_environment_variable() {
             "memory_limit" => "64MiB",
             "layout" => "{recording_id}",
             "allow_private_media" => "true",
-            "requests_per_second" | "connections" | "concurrency" | "max_attempts" => "3",
+            "requests_per_second"
+            | "connections"
+            | "connections_per_host"
+            | "concurrency"
+            | "max_attempts" => "3",
             "media_ttl" | "idle_timeout" | "lease" | "not_ready_deadline" | "drain_timeout"
             | "final_after" => "90s",
             "schedule" if key.starts_with("worker") => "0 * * * * *",
@@ -390,21 +398,38 @@ fn a_value_out_of_bounds_is_refused() {
         ("STORAGE_VERIFY", "size", "read_back"),
         ("STORAGE_URL", "/srv", "file:///directory"),
         ("TRANSFER_CONNECTIONS", "0", "whole number from 1"),
-        ("TRANSFER_MEMORY_LIMIT", "6MiB", "storage.part_size"),
+        ("TRANSFER_CONNECTIONS_PER_HOST", "0", "whole number from 1"),
+        ("TRANSFER_MEMORY_LIMIT", "5MiB", "storage.part_size"),
         ("SIGNALWIRE_REQUESTS_PER_SECOND", "0", "from 1 up"),
         ("SIGNALWIRE_ALLOW_PRIVATE_MEDIA", "yes", "true nor false"),
         ("DATABASE_URL", "mysql://h/d", "Postgres"),
         ("DISCOVERY_SCHEDULE", "@hourly", "not available in version"),
         ("VERIFY_SCHEDULE", "@daily", "not available in version"),
-        (
-            "TRANSFER_BANDWIDTH_LIMIT",
-            "1MiB",
-            "not available in version",
-        ),
+        ("TRANSFER_BANDWIDTH_LIMIT", "20", "has no unit"),
+        ("TRANSFER_BANDWIDTH_LIMIT", "0MiB", "\"off\" turns it off"),
+        ("TRANSFER_BANDWIDTH_LIMIT", "1023B", "\"off\" turns it off"),
     ] {
         let variable = format!("RECORDING_ARCHIVER_{setting}");
         let error = refused("", &[(&variable, value)]);
         assert!(error.contains(word), "{variable}={value}: {error}");
+    }
+}
+
+#[test]
+fn a_bandwidth_limit_is_a_size_a_second_or_off() {
+    for (value, bytes) in [
+        ("off", None),
+        ("1KiB", Some(1024)),
+        ("20MiB", Some(20 << 20)),
+        ("1GB", Some(1_000_000_000)),
+    ] {
+        let config = load(
+            "",
+            &[("RECORDING_ARCHIVER_TRANSFER_BANDWIDTH_LIMIT", value)],
+        )
+        .unwrap();
+        let found = config.transfer.bandwidth_limit_bytes.map(NonZeroU64::get);
+        assert_eq!(found, bytes, "{value}");
     }
 }
 

@@ -47,19 +47,26 @@ async fn another_object_under_the_key_is_a_conflict_and_stays_as_it_is() {
 
 #[tokio::test]
 async fn an_object_that_appears_while_the_bytes_move_is_never_overwritten() {
-    for equal in [true, false] {
-        for size_bytes in [1000, PART + 9] {
+    for (equal, create_only) in [(true, true), (true, false), (false, true), (false, false)] {
+        for (size_bytes, publish) in [(1000, Call::Put), (PART + 9, Call::Complete)] {
             let world = World::s3().await;
             let server = world.s3_server();
+            server.honour_create_only(create_only);
             let id = add(&world, size_bytes).await;
             let go = CancellationToken::new();
-            // The second look, right before publishing.
-            server.inject_after(1, Call::Head, StoreFault::HoldUntil(go.clone()), 1);
+            // Publishing itself is conditional, or there is a second look right before it.
+            let (last, before) = if create_only {
+                (publish, 0)
+            } else {
+                (Call::Head, 1)
+            };
+            let hold = StoreFault::HoldUntil(go.clone());
+            server.inject_after(before, last, hold, 1);
             let archiver = world.archiver();
             let attempt = world.attempt(&archiver);
             let stranger = async {
-                eventually("the look before publishing", || async {
-                    (server.count(Call::Head) > 1).then_some(())
+                eventually("it is about to be published", || async {
+                    (server.count(last) > before as usize).then_some(())
                 })
                 .await;
                 let bytes = if equal {
@@ -108,7 +115,9 @@ async fn an_equal_object_without_a_manifest_is_compared_with_the_source_and_kept
             let report = world.attempt(&world.archiver()).await;
             assert_eq!(report.outcome, Outcome::AlreadyArchived, "{report:?}");
             assert_eq!(report.bytes_fetched, size_bytes);
-            assert_eq!(world.simulator.counts(id).media_requests, requests + 1);
+            // Once more, part by part.
+            let again = size_bytes.div_ceil(PART);
+            assert_eq!(world.simulator.counts(id).media_requests, requests + again);
             let after = fs::metadata(world.path_of(&world.key_of(id))).unwrap();
             assert_eq!(before.modified().unwrap(), after.modified().unwrap());
             world.demand_archived(id).await;

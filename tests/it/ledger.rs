@@ -10,7 +10,7 @@ use recording_archiver::{finance, queue};
 use uuid::Uuid;
 
 use crate::harness::s3::{Call, StoreFault};
-use crate::harness::world::{MIB, PART, World, claim};
+use crate::harness::world::{MIB, PART, World, begun, claim};
 use crate::seed::execute;
 
 /// The ledger of one recording, oldest first.
@@ -208,7 +208,7 @@ async fn a_sweep_aborts_the_uploads_of_dead_leases_and_leaves_the_living() {
         .object_url(&ObjectKey::from_stored(key.clone()).unwrap());
     archiver
         .queue
-        .remember_upload(&living, &key, &url, living_upload)
+        .remember_upload(&living, &begun(&key, &url, living_upload))
         .await
         .unwrap();
     let swept = sweep(&world.pool, &archiver.storage, false).await.unwrap();

@@ -154,7 +154,7 @@ async fn the_credentials_go_to_the_api_and_nowhere_else() {
     for request in media {
         assert!(!request.has_authorization && !request.has_cookie && !request.has_referer);
         assert_eq!(request.accept_encoding.as_deref(), Some("identity"));
-        assert_eq!(request.range.as_deref(), Some("bytes=0-"));
+        assert_eq!(request.range.as_deref(), Some("bytes=0-5242879"));
         let agent = request.user_agent.unwrap();
         assert!(agent.starts_with("recording-archiver/"), "{agent}");
     }

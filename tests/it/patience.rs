@@ -33,12 +33,14 @@ async fn the_last_attempt_fails_with_its_kind_and_the_count() {
     let archiver = world.archiver();
     let faults: [Fault; 3] = [
         MediaFault::Status(500).into(),
+        // As often as it is asked for: one break alone would cost no attempt.
         MediaFault::CutAfter(100).into(),
         MetadataFault::Status(500).into(),
     ];
     let mut waits = Vec::new();
     for (made, fault) in (1..).zip(faults) {
-        world.simulator.inject(id, fault, Times::ONCE);
+        world.simulator.clear_faults();
+        world.simulator.inject(id, fault, Times::Always);
         let report = world.attempt(&archiver).await;
         assert_eq!(report.attempt, made);
         waits.push(report.delay);

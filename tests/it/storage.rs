@@ -1,8 +1,8 @@
 //! What the store may do: refuse, lose its answer, damage, lie.
 
 use std::fs;
+use std::ops::Range;
 
-use recording_archiver::archive::Report;
 use recording_archiver::config::{ChecksumMode, StorageLocation, VerifyMode};
 use recording_archiver::daemon::Ending;
 use recording_archiver::error::ErrorKind;
@@ -11,7 +11,7 @@ use recording_archiver::simulator::SimulatedRecording;
 use recording_archiver::upkeep;
 use uuid::Uuid;
 
-use crate::harness::s3::{Call, StoreFault};
+use crate::harness::s3::{Call, S3Server, StoreFault};
 use crate::harness::world::{MIB, PART, Settings, World, files_below};
 
 /// One PUT, and a multipart upload of three parts.
@@ -23,14 +23,24 @@ async fn add(world: &World, size_bytes: u64) -> Uuid {
         .await
 }
 
-/// Makes the recording due again and demands that it is archived now.
-async fn demand_recovery(world: &World, id: Uuid) -> Report {
-    world.s3_server().clear_faults();
+/// Makes the recording due again and demands that it is archived now, and that nothing of it is
+/// fetched or sent that is in the store and on record.
+async fn demand_recovery(world: &World, id: Uuid) {
+    let (server, stored) = (world.s3_server(), world.parts_on_record(id).await);
+    let (begun, sent) = (server.count(Call::BeginUpload), server.count(Call::PutPart));
+    server.clear_faults();
     world.make_due().await;
     let report = world.attempt(&world.archiver()).await;
     assert!(report.failure.is_none(), "{report:?}");
     world.demand_archived(id).await;
-    report
+    let size_bytes = world.simulator.media_size_bytes(id).unwrap();
+    let rest = size_bytes.saturating_sub(PART * stored);
+    assert_eq!(report.bytes_fetched, rest, "{stored}: {report:?}");
+    if stored > 0 {
+        assert_eq!(server.count(Call::BeginUpload), begun);
+        let parts = sent + usize::try_from(rest.div_ceil(PART)).unwrap();
+        assert_eq!(server.count(Call::PutPart), parts, "{stored}");
+    }
 }
 
 #[tokio::test]
@@ -55,9 +65,12 @@ async fn a_short_outage_of_the_store_costs_no_attempt() {
 }
 
 /// What a store that is down for one kind of call leads to, and that it is made good afterwards.
-async fn demand_retry_after(call: Call, fault: StoreFault, skip: u32, size_bytes: u64) {
+/// Gives how many parts were on record in between.
+async fn demand_retry_after(call: Call, fault: StoreFault, skip: u32, size_bytes: u64) -> u64 {
     let world = World::s3().await;
     let id = add(&world, size_bytes).await;
+    // There is a look right before publishing where that is not conditional itself.
+    world.s3_server().honour_create_only(call != Call::Head);
     world
         .s3_server()
         .inject_after(skip, call, fault.clone(), 1000);
@@ -66,7 +79,7 @@ async fn demand_retry_after(call: Call, fault: StoreFault, skip: u32, size_bytes
     assert_eq!(report.outcome, Outcome::Retrying, "{about}");
     let kind = report.failure.map(|failure| failure.kind);
     assert_eq!(kind, Some(ErrorKind::StorageUnavailable), "{about}");
-    world.demand_nothing_stored(id).await;
+    assert!(world.object(id).is_none() && world.manifest(id).is_none());
     let row = world.row(id).await;
     assert_eq!(
         (row.state.as_str(), row.attempts),
@@ -81,8 +94,19 @@ async fn demand_retry_after(call: Call, fault: StoreFault, skip: u32, size_bytes
         attempts[0].error_kind.as_deref(),
         Some("storage_unavailable")
     );
+    let stored = world.parts_on_record(id).await;
+    if stored == 0 {
+        world.demand_nothing_unfinished().await;
+    }
     demand_recovery(&world, id).await;
     assert_eq!(world.row(id).await.error_kind, None);
+    stored
+}
+
+/// A multipart upload that an outage cut off after so many parts were on record.
+async fn demand_going_on_after(call: Call, fault: StoreFault, skip: u32, stored: Range<u64>) {
+    let found = demand_retry_after(call, fault, skip, SIZES[1]).await;
+    assert!(stored.contains(&found), "{call:?}: {found} parts on record");
 }
 
 fn down() -> StoreFault {
@@ -96,20 +120,20 @@ async fn an_outage_before_the_bytes_is_made_good() {
 }
 
 #[tokio::test]
-async fn an_outage_while_the_bytes_move_leaves_nothing_and_is_made_good() {
-    demand_retry_after(Call::PutPart, down(), 0, SIZES[1]).await;
-    // The last part is sent when all bytes are there.
-    demand_retry_after(Call::PutPart, down(), 2, SIZES[1]).await;
+async fn an_outage_while_the_bytes_move_is_gone_on_after_from_what_is_stored() {
+    demand_going_on_after(Call::PutPart, down(), 0, 0..1).await;
+    // Which part comes third is up to the wire.
+    demand_going_on_after(Call::PutPart, down(), 2, 1..3).await;
 }
 
 #[tokio::test]
-async fn an_outage_while_publishing_leaves_nothing_and_is_made_good() {
+async fn an_outage_while_publishing_is_gone_on_after_without_a_byte_fetched_again() {
     demand_retry_after(Call::Put, down(), 0, SIZES[0]).await;
     demand_retry_after(Call::Put, StoreFault::Cut, 0, SIZES[0]).await;
-    demand_retry_after(Call::Complete, down(), 0, SIZES[1]).await;
-    demand_retry_after(Call::Complete, StoreFault::Cut, 0, SIZES[1]).await;
+    demand_going_on_after(Call::Complete, down(), 0, 3..4).await;
+    demand_going_on_after(Call::Complete, StoreFault::Cut, 0, 3..4).await;
     // The look right before publishing.
-    demand_retry_after(Call::Head, down(), 1, SIZES[1]).await;
+    demand_going_on_after(Call::Head, down(), 1, 3..4).await;
 }
 
 #[tokio::test]
@@ -120,7 +144,8 @@ async fn an_answer_lost_after_the_store_has_acted_is_recognized_as_our_own_objec
         world.s3_server().inject(call, StoreFault::LoseAnswer, 1);
         let report = world.attempt(&world.archiver()).await;
         assert_eq!(report.outcome, Outcome::Archived, "{call:?}: {report:?}");
-        assert_eq!(world.simulator.counts(id).media_requests, 1);
+        let parts = size_bytes.div_ceil(PART);
+        assert_eq!(world.simulator.counts(id).media_requests, parts);
         assert!(world.row(id).await.etag.is_some());
         world.demand_archived(id).await;
     }
@@ -177,16 +202,28 @@ async fn a_store_that_denies_halts_the_worker_and_burns_nothing() {
         assert!(!message.contains("AKIA"), "{message}");
         assert_eq!(reports.len(), 1, "nothing more is claimed");
         for id in ids {
-            world.demand_nothing_stored(id).await;
+            assert!(world.object(id).is_none() && world.manifest(id).is_none());
             let row = world.row(id).await;
             assert_eq!((row.state.as_str(), row.attempts), ("pending", 0));
             assert!(row.due_in_secs <= 0.0, "{row:?}");
         }
-        let attempts = world.attempts(reports[0].recording_id.uuid()).await;
+        // What is stored by then is kept for when the operator has put it right.
+        let met = reports[0].recording_id.uuid();
+        let stored = if call == Call::Complete { 3 } else { 0 };
+        assert_eq!(world.parts_on_record(met).await, stored, "{call:?}");
+        if stored == 0 {
+            world.demand_nothing_unfinished().await;
+        }
+        let attempts = world.attempts(met).await;
         assert_eq!(attempts[0].outcome.as_deref(), Some("released"));
         assert_eq!(attempts[0].error_kind.as_deref(), Some("storage_denied"));
         // What met the refusal has gone behind the others.
-        demand_recovery(&world, ids[1]).await;
+        assert_eq!(met, ids[0]);
+        world.s3_server().clear_faults();
+        let report = world.attempt(&world.archiver()).await;
+        assert_eq!(report.recording_id.uuid(), ids[1]);
+        demand_recovery(&world, met).await;
+        world.demand_archived(ids[1]).await;
     }
 }
 
@@ -232,30 +269,51 @@ async fn a_byte_damaged_in_the_store_is_found_and_nothing_wrong_stays() {
 }
 
 #[tokio::test]
-async fn a_part_damaged_on_its_way_is_refused_and_sent_again_next_time() {
+async fn a_part_damaged_on_its_way_is_refused_and_sent_again() {
     let world = World::s3().await;
     let id = add(&world, SIZES[1]).await;
     let server = world.s3_server();
-    server.inject(Call::PutPart, StoreFault::DamageInTransit, 1);
+    server.inject(Call::PutPart, StoreFault::DamageInTransit, 2);
+    let report = world.attempt(&world.archiver()).await;
+    assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+    let parts = SIZES[1].div_ceil(PART);
+    assert_eq!(server.count(Call::PutPart) as u64, parts + 2);
+    world.demand_archived(id).await;
+}
+
+#[tokio::test]
+async fn parts_that_are_damaged_again_and_again_are_given_up_and_begun_anew() {
+    let world = World::s3().await;
+    let id = add(&world, SIZES[1]).await;
+    let server = world.s3_server();
+    server.inject(Call::PutPart, StoreFault::DamageInTransit, 1000);
     let report = world.attempt(&world.archiver()).await;
     assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
     let kind = report.failure.map(|failure| failure.kind);
     assert_eq!(kind, Some(ErrorKind::ChecksumMismatch));
     world.demand_nothing_stored(id).await;
+    server.clear_faults();
     demand_recovery(&world, id).await;
 }
 
 #[tokio::test]
-async fn the_evidence_is_parts_with_an_honest_store_and_read_back_with_a_lying_one() {
-    for (honest, expected) in [(true, "parts"), (false, "read_back")] {
+async fn the_evidence_is_as_good_as_the_store_is_honest() {
+    type Dishonesty = fn(&S3Server);
+    let stores: [(Dishonesty, &str); 4] = [
+        (|_| {}, "full_object"),
+        (|it| it.honour_object_checksum(false), "parts"),
+        (|it| it.returns_checksums(false), "parts"),
+        (|it| it.honour_part_checksums(false), "read_back"),
+    ];
+    for (dishonest, evidence) in stores {
         let world = World::s3().await;
-        world.s3_server().honour_part_checksums(honest);
+        dishonest(world.s3_server());
         for size_bytes in SIZES {
             let id = add(&world, size_bytes).await;
             let report = world.attempt(&world.archiver()).await;
             assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
             world.demand_archived(id).await;
-            assert_eq!(world.row(id).await.evidence.as_deref(), Some(expected));
+            assert_eq!(world.row(id).await.evidence.as_deref(), Some(evidence));
         }
         demand_no_probes(&world);
     }

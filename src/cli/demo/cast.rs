@@ -124,8 +124,8 @@ pub(super) fn cast(second_time: bool) -> Vec<Part> {
         }),
         Part::new("a recording stopped at once: zero bytes", 0, "0"),
         Part::new("a cost of 1e-7 dollars", 512 * KIB, "1e-7"),
-        Part::new("cut off in the middle at first", 20 * MIB, "0.15")
-            .once(MediaFault::CutAfter(9 * MIB)),
+        Part::new("cut off, gone on with where it broke", 20 * MIB, "0.15")
+            .once(MediaFault::CutAfter(3 * MIB)),
         Part::new("a link that dies too early", 10 * MIB, "0.075").once(MediaFault::LinkDies),
         Part::new("an error page in place of the video", 7 * MIB, "0.0525").once(MediaFault::Html),
         meeting,

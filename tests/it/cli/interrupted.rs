@@ -1,7 +1,7 @@
 //! `archive` beside others, against the clock, cut off, and refused.
 
 use nix::sys::signal::Signal;
-use recording_archiver::simulator::{MediaFault, MetadataFault, RetryAfter, Times};
+use recording_archiver::simulator::{MetadataFault, RetryAfter, Times};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -14,21 +14,21 @@ use crate::harness::world::{MIB, World};
 /// Two parts and a bit.
 const LARGE: u64 = 11 * MIB;
 
-/// Starts to archive a recording whose media stops coming after its first part.
+/// Starts to archive a recording of which the store takes one part, and then no more.
 async fn caught_in_the_middle(world: &World, binary: &Binary) -> (Uuid, Running) {
     let id = offer(world, [1], LARGE)[0];
-    let stall = MediaFault::StallAfter(6 * MIB);
-    world.simulator.inject(id, stall, Times::ONCE);
+    let hold = StoreFault::HoldUntil(CancellationToken::new());
+    world.s3_server().inject_after(1, Call::PutPart, hold, 1000);
     let running = binary.start(&["archive", "--id", &id.to_string(), "--output", "jsonl"]);
-    eventually("the first part is stored", || async {
-        (world.s3_server().count(Call::PutPart) > 0).then_some(())
+    eventually("it waits for the store", || async {
+        (world.s3_server().count(Call::PutPart) == 3).then_some(())
     })
     .await;
     (id, running)
 }
 
 #[tokio::test]
-async fn ctrl_c_gives_the_recording_back_unburnt_and_leaves_no_upload() {
+async fn ctrl_c_gives_the_recording_back_unburnt_and_the_next_run_leaves_no_upload() {
     let world = World::s3().await;
     let binary = Binary::of(&world);
     let (id, running) = caught_in_the_middle(&world, &binary).await;
@@ -47,8 +47,9 @@ async fn ctrl_c_gives_the_recording_back_unburnt_and_leaves_no_upload() {
     assert_eq!(attempts[0].outcome.as_deref(), Some("released"));
     assert_eq!(attempts[0].error_kind.as_deref(), Some("cancelled"));
     assert!(attempts[0].bytes_fetched >= 5 * MIB.cast_signed());
-    world.demand_nothing_stored(id).await;
+    assert!(world.object(id).is_none() && world.manifest(id).is_none());
 
+    world.s3_server().clear_faults();
     let again = binary.run(&["archive", "--id", &id.to_string()]).await;
     again.demand_code(0);
     world.demand_archived(id).await;

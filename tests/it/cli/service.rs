@@ -156,6 +156,16 @@ async fn every_series_exists_from_the_start_and_counts() {
         "archived_bytes_total",
         "fetched_bytes_total",
         "last_archived_timestamp_seconds",
+        "received_bytes_total",
+        "range_breaks_total",
+        "dead_links_total",
+        "media_connections",
+        "media_connections_per_host_limit",
+        "media_connections_per_recording_limit",
+        "bandwidth_limit_bytes_per_second",
+        "buffer_bytes",
+        "buffer_limit_bytes",
+        "api_requests_per_second_limit",
     ]
     .map(|name| format!("recording_archiver_{name}"))
     .into();

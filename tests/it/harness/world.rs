@@ -8,6 +8,7 @@ use std::{fs, io};
 
 use chrono::{DateTime, Utc};
 use recording_archiver::archive::{Archiver, Breaker, Policy, Report};
+use recording_archiver::checkpoint::UploadRef;
 use recording_archiver::config::{
     ChecksumMode, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation, TransferConfig,
     VerifyMode,
@@ -15,7 +16,7 @@ use recording_archiver::config::{
 use recording_archiver::daemon::{Ending, Shutdown, Worker};
 use recording_archiver::memory::MemoryBudget;
 use recording_archiver::progress::{Board, Progress};
-use recording_archiver::queue::{Claim, Queue};
+use recording_archiver::queue::{BegunUpload, Claim, Queue};
 use recording_archiver::signalwire::SignalWire;
 use recording_archiver::simulator::{SimulatedRecording, Simulator, SimulatorConfig};
 use recording_archiver::storage::Storage;
@@ -75,6 +76,8 @@ pub(crate) struct Row {
     pub(crate) sha256: Option<Vec<u8>>,
     pub(crate) crc64nvme: Option<String>,
     pub(crate) evidence: Option<String>,
+    pub(crate) evidence_algorithm: Option<String>,
+    pub(crate) evidence_value: Option<String>,
     pub(crate) etag: Option<String>,
     pub(crate) archived_at: Option<DateTime<Utc>>,
     pub(crate) lease_token: Option<Uuid>,
@@ -155,9 +158,11 @@ impl World {
                 },
             },
             transfer: TransferConfig {
-                connections: NonZeroU16::MIN,
+                connections: NonZeroU16::new(4).unwrap(),
+                connections_per_host: NonZeroU16::new(32).unwrap(),
                 memory_limit_bytes: 64 * MIB,
                 idle_timeout: Duration::from_secs(10),
+                bandwidth_limit_bytes: None,
             },
             links: LinkPolicy {
                 require_https: false,
@@ -166,6 +171,7 @@ impl World {
             policy: Policy {
                 max_attempts: 3,
                 not_ready_deadline: Duration::from_hours(1),
+                accept_size: false,
             },
             lease: Duration::from_mins(2),
             holder: "test",
@@ -212,9 +218,10 @@ impl World {
         archiver: &Archiver,
         stop: &CancellationToken,
     ) -> Report {
-        archiver
-            .attempt(claim(archiver).await, &Progress::default(), stop)
-            .await
+        let progress = Arc::new(Progress::default());
+        let attempt = archiver.attempt(claim(archiver).await, &progress, stop);
+        // It is long, and so would be the futures of all tests.
+        Box::pin(attempt).await
     }
 
     /// Ends every wait and every lease: what is not settled is due now.
@@ -270,6 +277,12 @@ impl World {
             .fetch_one(&self.pool)
             .await
             .unwrap()
+    }
+
+    /// How many parts of a recording's unfinished upload another attempt can go on after.
+    pub(crate) async fn parts_on_record(&self, id: Uuid) -> u64 {
+        let parts = "SELECT count(*)::text FROM archiver.upload_parts WHERE recording_id = $1";
+        self.text(parts, id).await.unwrap().parse().unwrap()
     }
 
     /// Where the store keeps what stands under `key`.
@@ -372,13 +385,13 @@ impl World {
 
 impl Settings {
     pub(crate) fn archiver(self, pool: PgPool) -> Archiver {
-        let budget = MemoryBudget::new(self.transfer.memory_limit_bytes);
         let project_id = self.signalwire.project_id.clone();
         Archiver {
             queue: Queue::new(pool, project_id, self.holder.to_owned(), self.lease),
             signalwire: SignalWire::new(&self.signalwire).unwrap(),
             media: MediaClient::new(&self.transfer, self.links).unwrap(),
-            storage: Storage::open(&self.storage, budget).unwrap(),
+            storage: Storage::open(&self.storage).unwrap(),
+            memory: MemoryBudget::new(self.transfer.buffer_bytes()),
             policy: self.policy,
             breaker: Breaker::default(),
         }
@@ -404,6 +417,22 @@ pub(crate) fn signalwire_config(simulator: &Simulator) -> SignalWireConfig {
 pub(crate) async fn claim(archiver: &Archiver) -> Claim {
     let mut claims = archiver.queue.claim_due(1).await.unwrap();
     claims.pop().expect("a recording is due")
+}
+
+/// An upload that nobody could go on with.
+pub(crate) fn begun(object_key: &str, object_url: &str, upload_id: &str) -> BegunUpload {
+    BegunUpload {
+        object_key: object_key.to_owned(),
+        object_url: object_url.to_owned(),
+        upload: UploadRef {
+            upload_id: upload_id.to_owned(),
+            attempt_token: Uuid::new_v4(),
+            verified_by: "crc64nvme".to_owned(),
+        },
+        size_bytes: None,
+        validator: None,
+        part_bytes: PART,
+    }
 }
 
 /// Every file below a directory.

@@ -1,0 +1,67 @@
+//! Before a byte is stored: does the recording stand under its key already?
+
+use super::{ArchiveError, Archiver, Job, Published};
+use crate::digest::Fingerprint;
+use crate::queue::LeftUpload;
+use crate::storage::OwnObject;
+
+impl Archiver {
+    /// What already stands under the key and is this recording; `None` if nothing stands there.
+    /// One that differs is an error, never overwritten.
+    pub(super) async fn standing(
+        &self,
+        job: &Job<'_>,
+        left: &[LeftUpload],
+    ) -> Result<Option<(Fingerprint, Published)>, ArchiveError> {
+        let Some(found_bytes) = self.storage.size_of(job.key).await? else {
+            return Ok(None);
+        };
+        // A crash between publishing and settling: our own upload became this object.
+        if let Some(published) = self.published_before(job, left).await? {
+            return Ok(Some(published));
+        }
+        // Our own manifest names the digest: reading the object back is proof enough.
+        let manifest = self.storage.manifest(job.key).await?;
+        let stated = manifest.and_then(|m| m.fingerprint_of(job.claim.recording_id()));
+        if let Some(declared) = self.demanded_size(job.recording)
+            && declared != found_bytes
+            // What an operator accepted in another size than declared was accepted for good.
+            && stated.is_none_or(|stated| stated.size_bytes != found_bytes)
+        {
+            return Err(self.storage.conflict(job.key, found_bytes, declared).into());
+        }
+        if let Some(stated) = stated
+            && self.storage.read_back(job.key).await? == Some(stated)
+        {
+            return Ok(Some((stated, Published::EqualWasThere)));
+        }
+        // Only the source can tell.
+        let fingerprint = self.read_source(job).await?;
+        self.storage.demand_equal(job.key, &fingerprint).await?;
+        Ok(Some((fingerprint, Published::EqualWasThere)))
+    }
+
+    /// The object that an earlier attempt's upload became, if its bytes are all on record.
+    async fn published_before(
+        &self,
+        job: &Job<'_>,
+        left: &[LeftUpload],
+    ) -> Result<Option<(Fingerprint, Published)>, ArchiveError> {
+        for checkpoint in left.iter().filter_map(|left| left.checkpoint.as_ref()) {
+            if checkpoint.offset_bytes() != Some(checkpoint.size_bytes) {
+                continue;
+            }
+            let own = OwnObject {
+                key: job.key.clone(),
+                size_bytes: checkpoint.size_bytes,
+                attempt_token: checkpoint.upload.attempt_token,
+            };
+            if let Some(receipt) = self.storage.own_object(&own).await? {
+                let fingerprint = checkpoint.fingerprinting.clone().finish();
+                let upload_id = Some(checkpoint.upload.upload_id.clone());
+                return Ok(Some((fingerprint, Published::Ours { receipt, upload_id })));
+            }
+        }
+        Ok(None)
+    }
+}

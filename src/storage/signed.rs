@@ -1,0 +1,127 @@
+//! Requests that the store's client cannot make, signed in their headers as it signs its own:
+//! conditions at Complete, lists of parts, whole-object checksums.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::aws::AwsAuthorizer;
+use object_store::client::HttpRequest;
+use object_store::path::Path;
+use object_store::signer::Signer;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::S3;
+use super::error::{Operation, StorageError};
+
+/// A question is asked so often in all while the store has trouble.
+const TRIES: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// A request about one object.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Bytes,
+}
+
+/// What the store said, whatever it was.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl S3 {
+    /// Asks something that changes nothing, again while the store has trouble.
+    pub(super) async fn inquire(
+        &self,
+        path: &Path,
+        ask: Ask<'_>,
+        operation: impl Fn() -> Operation,
+    ) -> Result<Said, StorageError> {
+        let mut tries = 1;
+        loop {
+            match self.ask(path, ask.clone(), &operation).await {
+                Err(StorageError::Unavailable { .. }) if tries < TRIES => {
+                    tokio::time::sleep(FIRST_PAUSE * (1 << (2 * (tries - 1)))).await;
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// When there was no answer, or one that says to come back later.
+    pub(super) async fn ask(
+        &self,
+        path: &Path,
+        ask: Ask<'_>,
+        operation: impl Fn() -> Operation,
+    ) -> Result<Said, StorageError> {
+        let signed = self.sign(path, &ask).await;
+        let (url, headers) = signed.map_err(|said| StorageError::Unavailable {
+            operation: operation(),
+            said: format!("sign the request: {said}"),
+        })?;
+        let unanswered = |e: reqwest::Error| StorageError::Unavailable {
+            operation: operation(),
+            said: crate::error::chain(&e.without_url()),
+        };
+        let answer = self
+            .http
+            .request(ask.method, url)
+            .headers(headers)
+            .body(ask.body)
+            .send()
+            .await
+            .map_err(unanswered)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = answer.text().await.map_err(unanswered)?;
+        if status == StatusCode::TOO_MANY_REQUESTS
+            || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+        {
+            return Err(StorageError::said(operation(), status, &body));
+        }
+        Ok(Said {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// The request's address and all its headers, the signature among them; or why there are none.
+    async fn sign(&self, path: &Path, ask: &Ask<'_>) -> Result<(Url, HeaderMap), String> {
+        // Its client tells an object's address only as a link that it has signed.
+        let link = self
+            .plain
+            .signed_url(Method::HEAD, path, Duration::from_secs(1));
+        let mut url = link.await.map_err(|e| e.to_string())?;
+        url.set_query(None);
+        if !ask.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(ask.query);
+        }
+        let mut request = HttpRequest::new(ask.body.clone().into());
+        *request.method_mut() = ask.method.clone();
+        *request.uri_mut() = url.as_str().parse().map_err(|_| "no address".to_owned())?;
+        for (name, value) in &ask.headers {
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| format!("{name} cannot hold what it should"))?;
+            let name = HeaderName::from_static(name);
+            request.headers_mut().insert(name, value);
+        }
+        let credential = self.plain.credentials().get_credential().await;
+        let credential = credential.map_err(|e| e.to_string())?;
+        AwsAuthorizer::new(&credential, "s3", &self.region)
+            .try_authorize(&mut request, None)
+            .map_err(|e| e.to_string())?;
+        Ok((url, std::mem::take(request.headers_mut())))
+    }
+}

@@ -1,0 +1,223 @@
+//! The bytes of one answer: counted against what it covers, watched for standing still.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Response;
+use tokio::time::{Instant, timeout};
+
+use super::answer::Coverage;
+use super::error::{TransferError, unreachable};
+use super::limits::Limits;
+use crate::progress::Progress;
+
+/// A connection that brings fewer bytes a second than this for the idle time-out stands still.
+const LEAST_BYTES_PER_SECOND: f64 = 1024.0;
+
+/// An answer's body, read in order.
+pub(super) struct Body {
+    response: Response,
+    /// First bytes, read ahead to be looked at, or a rest that did not fit into a part.
+    ahead: Bytes,
+    /// Position in the file of the next byte to be handed out.
+    position: u64,
+    end: Option<u64>,
+    /// A range of the file, not the whole.
+    partial: bool,
+    received: u64,
+    watch: Watch,
+}
+
+/// Tells a slow connection from one that stands still.
+#[derive(Debug)]
+struct Watch {
+    idle_timeout: Duration,
+    least_bytes: u64,
+    /// Spent waiting for the host since the last `least_bytes` came. What this process spends on
+    /// its own bandwidth limit or on memory is nobody's standstill.
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Body {
+    pub(super) fn new(response: Response, covers: Coverage, idle_timeout: Duration) -> Self {
+        Self {
+            response,
+            ahead: Bytes::new(),
+            position: covers.first,
+            end: covers.end,
+            partial: covers.partial,
+            received: 0,
+            watch: Watch::new(idle_timeout),
+        }
+    }
+
+    /// Position in the file of the next byte.
+    pub(super) const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether every byte that was announced has been handed out.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.end == Some(self.position)
+    }
+
+    /// The most that may come is now known: what the provider declares, where nothing else told.
+    pub(super) const fn expect_end(&mut self, end: u64) {
+        if self.end.is_none() {
+            self.end = Some(end);
+        }
+    }
+
+    /// The next bytes; `None` at the end, and only if exactly the announced bytes came.
+    pub(super) async fn next(
+        &mut self,
+        limits: &Limits,
+        progress: &Progress,
+    ) -> Result<Option<Bytes>, TransferError> {
+        if self.ahead.is_empty() {
+            match self.read(limits, Some(progress)).await? {
+                Some(chunk) => self.ahead = chunk,
+                None => return Ok(None),
+            }
+        }
+        let chunk = std::mem::take(&mut self.ahead);
+        self.position += chunk.len() as u64;
+        Ok(Some(chunk))
+    }
+
+    /// Puts back the end of a chunk that was handed out last.
+    pub(super) fn put_back(&mut self, rest: Bytes) {
+        debug_assert!(self.ahead.is_empty(), "only the last chunk can be put back");
+        self.position -= rest.len() as u64;
+        self.ahead = rest;
+    }
+
+    /// The first bytes, at least so many of them unless the body is shorter; they stay in it.
+    pub(super) async fn peek(
+        &mut self,
+        least_bytes: usize,
+        limits: &Limits,
+    ) -> Result<&Bytes, TransferError> {
+        while self.ahead.len() < least_bytes
+            && let Some(chunk) = self.read(limits, None).await?
+        {
+            self.ahead = if self.ahead.is_empty() {
+                // The usual case, without a copy.
+                chunk
+            } else {
+                [&self.ahead[..], &chunk].concat().into()
+            };
+        }
+        Ok(&self.ahead)
+    }
+
+    async fn read(
+        &mut self,
+        limits: &Limits,
+        progress: Option<&Progress>,
+    ) -> Result<Option<Bytes>, TransferError> {
+        let asked_at = Instant::now();
+        let next = timeout(self.watch.patience(), self.response.chunk())
+            .await
+            .map_err(|_| TransferError::Stalled {
+                received: self.received,
+                idle: self.watch.idle_timeout,
+            })?;
+        self.watch.waited += asked_at.elapsed();
+        let announced = self.announced();
+        match next {
+            Ok(Some(chunk)) => {
+                self.received += chunk.len() as u64;
+                limits.traffic.received(chunk.len());
+                if let Some(progress) = progress {
+                    // They came; how long this process takes to let them pass is its own affair.
+                    progress.touch();
+                }
+                match announced {
+                    Some(announced) if self.received > announced => {
+                        return Err(if self.partial {
+                            TransferError::WrongRange
+                        } else {
+                            TransferError::SizeMismatch {
+                                declared: announced,
+                                actual: self.received,
+                            }
+                        });
+                    }
+                    _ => {}
+                }
+                limits.pass(chunk.len()).await;
+                if let Some(progress) = progress {
+                    progress.touch();
+                }
+                self.watch.saw(chunk.len());
+                Ok(Some(chunk))
+            }
+            Ok(None) => match announced {
+                Some(announced) if self.received < announced => Err(TransferError::Truncated {
+                    received: self.received,
+                    announced,
+                    cause: None,
+                }),
+                _ => Ok(None),
+            },
+            Err(error) => match announced {
+                Some(announced) => Err(TransferError::Truncated {
+                    received: self.received,
+                    announced,
+                    cause: Some(error.without_url()),
+                }),
+                None => Err(unreachable(error)),
+            },
+        }
+    }
+
+    /// How many bytes this answer is to bring in all.
+    fn announced(&self) -> Option<u64> {
+        let first = self.position + self.ahead.len() as u64 - self.received;
+        self.end.map(|end| end.saturating_sub(first))
+    }
+}
+
+/// Without the response, which knows the whole link.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("position", &self.position)
+            .field("end", &self.end)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    fn new(idle_timeout: Duration) -> Self {
+        Self {
+            idle_timeout,
+            // What it comes to is far below 2^52.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a small positive number"
+            )]
+            least_bytes: (idle_timeout.as_secs_f64() * LEAST_BYTES_PER_SECOND).max(1.0) as u64,
+            waited: Duration::ZERO,
+            bytes: 0,
+        }
+    }
+
+    /// How long the host may still take.
+    fn patience(&self) -> Duration {
+        self.idle_timeout.saturating_sub(self.waited)
+    }
+
+    fn saw(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        if self.bytes >= self.least_bytes {
+            self.bytes = 0;
+            self.waited = Duration::ZERO;
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The HTTP client of media links: what it refuses, and what its answers mean by their status.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::BytesMut;
+use reqwest::header::{ACCEPT_ENCODING, IF_RANGE, RANGE, RETRY_AFTER};
+use reqwest::{Response, StatusCode, redirect};
+
+use super::error::{TransferError, unreachable};
+use super::guard::{GuardedResolver, LinkPolicy};
+use super::limits::{Limits, Traffic};
+use crate::checkpoint::Validator;
+use crate::config::TransferConfig;
+use crate::retry::parse_retry_after;
+use crate::signed_url::SignedUrl;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_REDIRECTS: usize = 5;
+/// An error body is read this far, to tell an expired link from another refusal.
+const MAX_ERROR_BODY_BYTES: usize = 4096;
+
+/// Fetches media. Shares nothing with the API client: no credentials, no cookies, no proxy (a
+/// proxy would resolve names where the guard cannot see). Clones share connections and limits.
+#[derive(Debug, Clone)]
+pub struct MediaClient {
+    http: reqwest::Client,
+    policy: LinkPolicy,
+    pub(super) limits: Arc<Limits>,
+    /// Connections of one recording at the same time.
+    pub(super) connections: usize,
+    pub(super) idle_timeout: Duration,
+}
+
+impl MediaClient {
+    /// Builds the client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the TLS roots of the system cannot be loaded.
+    pub fn new(config: &TransferConfig, policy: LinkPolicy) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("recording-archiver/", env!("CARGO_PKG_VERSION")))
+            .referer(false)
+            .no_proxy()
+            // Ranges in parallel are for separate connections; over HTTP/2 they would share one.
+            .http1_only()
+            .dns_resolver(Arc::new(GuardedResolver(policy)))
+            .redirect(redirect::Policy::custom(move |attempt| {
+                if attempt.previous().len() > MAX_REDIRECTS {
+                    return attempt.error(format!("more than {MAX_REDIRECTS} redirects"));
+                }
+                match policy.check(attempt.url()) {
+                    Ok(()) => attempt.follow(),
+                    Err(refused) => attempt.error(refused),
+                }
+            }))
+            .connect_timeout(CONNECT_TIMEOUT)
+            // Bytes are archived as they are sent, whatever features other crates turn on.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .build()?;
+        Ok(Self {
+            http,
+            policy,
+            limits: Arc::new(Limits::new(
+                config.bandwidth_limit_bytes,
+                config.connections_per_host,
+            )),
+            connections: usize::from(config.connections.get()),
+            idle_timeout: config.idle_timeout,
+        })
+    }
+
+    /// A connection that brings next to nothing for this long is broken.
+    pub const fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// What all connections of this client did so far.
+    pub fn traffic(&self) -> &Traffic {
+        &self.limits.traffic
+    }
+
+    /// Asks for bytes of the file, or plainly for all of it. Any answer but a whole file, a range
+    /// or "no such range" is an error.
+    pub(super) async fn get(
+        &self,
+        link: &SignedUrl,
+        range: Option<Range<u64>>,
+        if_range: Option<&Validator>,
+    ) -> Result<Response, TransferError> {
+        self.policy.check(link.expose())?;
+        let mut request = self
+            .http
+            .get(link.expose().clone())
+            // Bytes are archived as the store keeps them.
+            .header(ACCEPT_ENCODING, "identity");
+        if let Some(range) = &range {
+            let last = range.end.saturating_sub(1);
+            request = request.header(RANGE, format!("bytes={}-{last}", range.start));
+        }
+        if let Some(validator) = if_range {
+            request = request.header(IF_RANGE, validator.as_str());
+        }
+        let response = tokio::time::timeout(self.idle_timeout, request.send())
+            .await
+            .map_err(|_| TransferError::Stalled {
+                received: 0,
+                idle: self.idle_timeout,
+            })?
+            .map_err(unreachable)?;
+        if let Some(address) = response.remote_addr().as_ref().map(SocketAddr::ip) {
+            self.policy.check_address(address)?;
+        }
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+            StatusCode::RANGE_NOT_SATISFIABLE if range.is_some() => Ok(response),
+            StatusCode::TOO_MANY_REQUESTS => Err(TransferError::Throttled {
+                retry_after: response
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|value| value.to_str().ok())
+                    .and_then(|value| parse_retry_after(value, SystemTime::now())),
+            }),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::GONE) => {
+                Err(TransferError::Expired { status })
+            }
+            status if status.is_client_error() && self.says_expired(response).await => {
+                Err(TransferError::Expired { status })
+            }
+            status => Err(TransferError::Status { status }),
+        }
+    }
+
+    /// S3 says 403 for a dead link; others say 400 or 404 and explain in the body.
+    async fn says_expired(&self, mut response: Response) -> bool {
+        let mut body = BytesMut::new();
+        let reading = async {
+            while body.len() < MAX_ERROR_BODY_BYTES
+                && let Ok(Some(chunk)) = response.chunk().await
+            {
+                body.extend_from_slice(&chunk);
+            }
+        };
+        // What came in time is judged.
+        drop(tokio::time::timeout(self.idle_timeout, reading).await);
+        String::from_utf8_lossy(&body)
+            .to_ascii_lowercase()
+            .contains("expired")
+    }
+}
