@@ -30,3 +30,4 @@ mod simulator;
 mod status;
 mod storage;
 mod store_server;
+mod transfer;
