@@ -24,6 +24,7 @@ mod migrations;
 mod patience;
 mod readme;
 mod redaction;
+mod resume;
 mod schema;
 mod seed;
 mod simulator;
