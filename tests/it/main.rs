@@ -22,6 +22,7 @@ mod ledger;
 mod links;
 mod migrations;
 mod patience;
+mod proof;
 mod readme;
 mod redaction;
 mod resume;
