@@ -1,5 +1,6 @@
 //! The command line as people and scripts meet it: the real binary, its exit codes, its words.
 
+mod accept_size;
 mod alone;
 mod archive;
 mod doctor;
