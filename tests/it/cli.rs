@@ -8,6 +8,7 @@ mod ending;
 mod interrupted;
 mod projects;
 mod queueing;
+mod resumed;
 mod secrets;
 mod service;
 mod simulate;

@@ -1,6 +1,7 @@
 //! What several tests stand on.
 
 pub(crate) mod binary;
+pub(crate) mod garage;
 pub(crate) mod line;
 pub(crate) mod postgres;
 pub(crate) mod s3;

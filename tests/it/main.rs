@@ -17,6 +17,7 @@ mod conflicts;
 mod embedded_postgres;
 mod faults;
 mod finance;
+mod garage;
 mod harness;
 mod ledger;
 mod links;
