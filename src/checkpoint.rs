@@ -39,7 +39,8 @@ pub struct StoredPart {
     /// From 1.
     pub number: u32,
     pub size_bytes: u64,
-    /// Of the bytes as they were handed to the store.
+    /// Of the bytes as the store received them, by its own word; where it gives none, as they were
+    /// handed to it.
     pub crc64nvme: Crc64Nvme,
     /// As the store spelled it.
     pub etag: String,

@@ -258,16 +258,9 @@ impl Upload {
         while self.in_flight.len() >= PARTS_IN_FLIGHT {
             self.join_one().await?;
         }
-        // Of the very bytes that go out: held against those that were read, before publishing.
-        let part = StoredPart {
-            number,
-            size_bytes: bytes.len() as u64,
-            crc64nvme: Crc64Nvme::of(&bytes),
-            etag: String::new(),
-            sha256: None,
-        };
         match &mut self.sink {
             Sink::Single { bytes: whole, .. } => {
+                let part = part_of(number, &bytes);
                 *whole = bytes;
                 self.remember(part);
             }
@@ -277,9 +270,10 @@ impl Upload {
                 let (store, path) = (Arc::clone(store), self.path.clone());
                 let upload_id = upload_id.clone();
                 self.in_flight
-                    .spawn(async move { put_part(&store, &path, &upload_id, part, bytes).await });
+                    .spawn(async move { put_part(&store, &path, &upload_id, number, bytes).await });
             }
             Sink::Local(upload) => {
+                let part = part_of(number, &bytes);
                 let written = upload.put_part(bytes.into());
                 self.in_flight
                     .spawn(async move { written.await.map(|()| part) });
@@ -471,31 +465,53 @@ impl Upload {
     }
 }
 
+/// A part by the very bytes that go out: held against those that were read, before publishing.
+fn part_of(number: u32, bytes: &Bytes) -> StoredPart {
+    StoredPart {
+        number,
+        size_bytes: bytes.len() as u64,
+        crc64nvme: Crc64Nvme::of(bytes),
+        etag: String::new(),
+        sha256: None,
+    }
+}
+
 /// Sends a part, and again if it arrives damaged: the bytes are still here.
 async fn put_part(
     store: &AmazonS3,
     path: &Path,
     upload_id: &str,
-    part: StoredPart,
+    number: u32,
     bytes: Bytes,
 ) -> Result<StoredPart, object_store::Error> {
-    let (upload_id, index) = (upload_id.to_owned(), part.number as usize - 1);
+    let (upload_id, index) = (upload_id.to_owned(), number as usize - 1);
     let mut tries = 1;
     loop {
-        match store
-            .put_part(path, &upload_id, index, bytes.clone().into())
-            .await
-        {
+        let sent = store.put_part(path, &upload_id, index, bytes.clone().into());
+        match sent.await {
             Ok(sent) => {
-                let (etag, sha256) = said_of_part(&sent.content_id);
-                return Ok(StoredPart {
-                    etag,
-                    sha256,
-                    ..part
+                let said = SaidOfPart::from(sent.content_id.as_str());
+                return Ok(match said.crc64nvme {
+                    // The store's own word on what came in is worth more than ours.
+                    Some(crc64nvme) => StoredPart {
+                        number,
+                        size_bytes: bytes.len() as u64,
+                        crc64nvme,
+                        etag: said.etag,
+                        sha256: said.sha256,
+                    },
+                    None => StoredPart {
+                        etag: said.etag,
+                        sha256: said.sha256,
+                        ..part_of(number, &bytes)
+                    },
                 });
             }
             Err(error) if tries < PART_TRIES && is_damage(&chain(&error)) => {
-                tracing::warn!(object.key = %path, part.number, "a part arrived damaged: sending it again");
+                tracing::warn!(
+                    object.key = %path, part = number,
+                    "a part arrived damaged: sending it again"
+                );
                 tries += 1;
             }
             Err(error) => return Err(error),
@@ -503,20 +519,37 @@ async fn put_part(
     }
 }
 
-/// What the store called a part, and its SHA-256 if it gave one. With checksums, its client wraps
-/// what it knows of a part into an element.
-pub(super) fn said_of_part(content_id: &str) -> (String, Option<String>) {
-    #[derive(serde::Deserialize)]
-    struct PartMetadata {
-        e_tag: String,
-        checksum_sha256: Option<String>,
-    }
-    match quick_xml::de::from_str(content_id) {
-        Ok(PartMetadata {
-            e_tag,
-            checksum_sha256,
-        }) => (e_tag, checksum_sha256),
-        Err(_) => (content_id.to_owned(), None),
+/// What the store said of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SaidOfPart {
+    pub(super) etag: String,
+    pub(super) sha256: Option<String>,
+    pub(super) crc64nvme: Option<Crc64Nvme>,
+}
+
+impl From<&str> for SaidOfPart {
+    /// Reads the client's name of a part: with checksums, it wraps what it knows into an element.
+    fn from(content_id: &str) -> Self {
+        #[derive(serde::Deserialize)]
+        struct PartMetadata {
+            e_tag: String,
+            checksum_sha256: Option<String>,
+            checksum_crc64nvme: Option<String>,
+        }
+        match quick_xml::de::from_str::<PartMetadata>(content_id) {
+            Ok(part) => Self {
+                etag: part.e_tag,
+                sha256: part.checksum_sha256,
+                crc64nvme: part
+                    .checksum_crc64nvme
+                    .and_then(|text| Crc64Nvme::from_base64(&text)),
+            },
+            Err(_) => Self {
+                etag: content_id.to_owned(),
+                sha256: None,
+                crc64nvme: None,
+            },
+        }
     }
 }
 
@@ -532,16 +565,21 @@ mod tests {
     #[test]
     fn what_is_said_of_a_part_is_found_with_and_without_checksums() {
         let wrapped = |inner| format!("<PartMetadata><e_tag>\"abc\"</e_tag>{inner}</PartMetadata>");
-        let etag = "\"abc\"".to_owned();
+        let said = |text: &str| {
+            let said = SaidOfPart::from(text);
+            (
+                said.etag,
+                said.sha256,
+                said.crc64nvme.map(|it| it.to_string()),
+            )
+        };
+        let (etag, some) = ("\"abc\"".to_owned(), |text: &str| Some(text.to_owned()));
         let crc = wrapped("<checksum_crc64nvme>rosUhgp5mIg=</checksum_crc64nvme>");
-        assert_eq!(said_of_part(&crc), (etag.clone(), None));
+        assert_eq!(said(&crc), (etag.clone(), None, some("rosUhgp5mIg=")));
         let sha256 = wrapped("<checksum_sha256>c2hh</checksum_sha256>");
-        assert_eq!(
-            said_of_part(&sha256),
-            (etag.clone(), Some("c2hh".to_owned()))
-        );
-        assert_eq!(said_of_part("\"abc\""), (etag, None));
-        assert_eq!(said_of_part("abc"), ("abc".to_owned(), None));
+        assert_eq!(said(&sha256), (etag.clone(), some("c2hh"), None));
+        assert_eq!(said("\"abc\""), (etag, None, None));
+        assert_eq!(said("abc"), ("abc".to_owned(), None, None));
     }
 
     #[test]

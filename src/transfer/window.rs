@@ -18,8 +18,8 @@ use crate::memory::MemoryBudget;
 use crate::progress::Progress;
 use crate::signed_url::SignedUrl;
 
-/// Parts of one recording beyond those being fetched: one is hashed, one is on its way out.
-const PARTS_BEYOND_CONNECTIONS: usize = 2;
+/// Parts of one recording beyond those being fetched: being hashed, or on its way out.
+const PARTS_BEYOND_CONNECTIONS: usize = 1;
 /// So many fresh links in a row that brought no byte are the link's end.
 const MAX_BARREN_LINKS: u32 = 3;
 

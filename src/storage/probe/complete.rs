@@ -14,7 +14,7 @@ use crate::digest::{Crc64Nvme, Fingerprint, Fingerprinting};
 use crate::storage::S3;
 use crate::storage::error::{Operation, StorageError};
 use crate::storage::multipart::{Completed, Conditions};
-use crate::storage::upload::said_of_part;
+use crate::storage::upload::SaidOfPart;
 
 const NOTHING: Conditions = Conditions {
     checksum: false,
@@ -75,7 +75,7 @@ impl S3 {
             drop(self.plain.abort_multipart(path, &upload_id).await);
             return None;
         };
-        let (etag, sha256) = said_of_part(&part.content_id);
+        let said = SaidOfPart::from(part.content_id.as_str());
         Some(Trial {
             s3: self,
             path,
@@ -84,8 +84,8 @@ impl S3 {
                 number: 1,
                 size_bytes: PROBE_BODY.len() as u64,
                 crc64nvme: Crc64Nvme::of(PROBE_BODY),
-                etag,
-                sha256,
+                etag: said.etag,
+                sha256: said.sha256,
             },
             whole: fingerprint(PROBE_BODY),
         })
