@@ -10,28 +10,27 @@ use bytes::Bytes;
 use object_store::aws::AmazonS3;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{
-    Attribute, Attributes, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload,
-};
+use object_store::{Attributes, MultipartUpload, ObjectStore, PutMode, PutOptions, PutPayload};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::error::{Operation, StorageError, is_damage};
+pub(super) use self::part::SaidOfPart;
+use self::part::{part_of, put_part};
+use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
 use super::multipart::{Checksums, Stored};
 use super::parts::PartPlan;
 use super::probe::Enforcement;
 use super::publish::Receipt;
-use super::{ATTEMPT_METADATA, Backend, Storage, Verification};
-use crate::checkpoint::{Checkpoint, StoredPart, UploadRef, check_parts};
-use crate::digest::{Crc64Nvme, Fingerprint};
-use crate::error::chain;
+use super::{Storage, Verification};
+use crate::checkpoint::{StoredPart, UploadRef, check_parts};
+use crate::digest::Fingerprint;
+
+mod begin;
+mod part;
 
 /// Parts of one object that may be on the wire at once. The memory for them is bounded elsewhere.
 const PARTS_IN_FLIGHT: usize = 4;
-/// A part that arrives damaged is sent so often in all.
-const PART_TRIES: u32 = 3;
 /// Aborting takes one request; what is not done by then is left to the sweep.
 const ABORT_WITHIN: Duration = Duration::from_secs(15);
 
@@ -82,156 +81,6 @@ enum Sink {
         verified_by: Verification,
     },
     Local(Box<dyn MultipartUpload>),
-}
-
-impl Storage {
-    /// How an object of this size is cut into parts.
-    pub fn part_plan(&self, size_bytes: Option<u64>) -> PartPlan {
-        PartPlan::new(self.part_bytes, size_bytes)
-    }
-
-    /// Opens an upload. For an S3 multipart upload its ID exists from here on: remember
-    /// [`Upload::resumable`] before the first part, or a crash leaves parts that nobody owns.
-    pub async fn begin_upload(
-        &self,
-        key: &ObjectKey,
-        plan: &UploadPlan,
-    ) -> Result<Upload, StorageError> {
-        let path = key.location();
-        let attributes = self.attributes(plan);
-        let sink = match &self.backend {
-            Backend::Local(store) if plan.parts.single => Sink::Single {
-                store: Arc::clone(store) as Arc<dyn ObjectStore>,
-                create_only: true,
-                bytes: Bytes::new(),
-            },
-            Backend::Local(store) => Sink::Local(
-                store
-                    .put_multipart(&path)
-                    .await
-                    .map_err(|e| StorageError::of(Operation::new("begin to write", key), &e))?,
-            ),
-            Backend::S3(s3) if plan.parts.single => Sink::Single {
-                store: s3.for_upload().await?,
-                create_only: s3.enforcement().await?.create_only,
-                bytes: Bytes::new(),
-            },
-            Backend::S3(s3) => {
-                let store = s3.for_upload().await?;
-                let options = PutMultipartOptions {
-                    attributes: attributes.clone(),
-                    ..PutMultipartOptions::default()
-                };
-                let upload_id = store
-                    .create_multipart_opts(&path, options)
-                    .await
-                    .map_err(|e| {
-                        StorageError::of(Operation::new("begin the upload of", key), &e)
-                    })?;
-                Sink::S3 {
-                    store,
-                    upload_id,
-                    verified_by: s3.verification().await?,
-                }
-            }
-        };
-        Ok(Upload {
-            key: key.clone(),
-            path,
-            attributes,
-            sink,
-            in_flight: JoinSet::new(),
-            stored: BTreeMap::new(),
-            gapless: 0,
-            attempt_token: plan.attempt_token,
-        })
-    }
-
-    /// Goes on with an upload that another process left behind. `None` if the store does not have
-    /// exactly the parts that are on record, or cannot tell, or verifies parts by another rule now.
-    pub async fn resume_upload(
-        &self,
-        key: &ObjectKey,
-        checkpoint: &Checkpoint,
-    ) -> Result<Option<Upload>, StorageError> {
-        let Backend::S3(s3) = &self.backend else {
-            return Ok(None);
-        };
-        let path = key.location();
-        let upload_id = checkpoint.upload.upload_id.clone();
-        // Parts under different rules make no upload: some stores refuse them, others prove less.
-        let verified_by = s3.verification().await?;
-        if verified_by.as_str() != checkpoint.upload.verified_by {
-            return Ok(None);
-        }
-        let Some(listed) = s3.list_parts(&path, &upload_id).await? else {
-            return Ok(None);
-        };
-        // Parts beyond the checkpoint are sent again under their numbers.
-        let agrees = listed.len() >= checkpoint.parts.len()
-            && listed
-                .iter()
-                .zip(&checkpoint.parts)
-                .all(|(listed, ours)| listed.is(ours));
-        if !agrees {
-            return Ok(None);
-        }
-        Ok(Some(Upload {
-            key: key.clone(),
-            path,
-            attributes: Attributes::new(),
-            sink: Sink::S3 {
-                store: s3.for_upload().await?,
-                upload_id,
-                verified_by,
-            },
-            in_flight: JoinSet::new(),
-            stored: checkpoint
-                .parts
-                .iter()
-                .map(|part| (part.number, part.clone()))
-                .collect(),
-            gapless: checkpoint.parts.last().map_or(0, |part| part.number),
-            attempt_token: checkpoint.upload.attempt_token,
-        }))
-    }
-
-    /// Aborts an S3 multipart upload that somebody left behind. One that is gone already is fine.
-    pub async fn abort_upload(&self, key: &ObjectKey, upload_id: &str) -> Result<(), StorageError> {
-        let Backend::S3(s3) = &self.backend else {
-            return Ok(());
-        };
-        let path = key.location();
-        match s3.plain.abort_multipart(&path, &upload_id.to_owned()).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let gone = matches!(error, object_store::Error::NotFound { .. });
-                match StorageError::of(Operation::new("abort the upload of", key), &error) {
-                    no_bucket @ StorageError::NoBucket { .. } => Err(no_bucket),
-                    _ if gone => Ok(()),
-                    other => Err(other),
-                }
-            }
-        }
-    }
-
-    /// What the object says of itself in the store; a file system has no place for it.
-    fn attributes(&self, plan: &UploadPlan) -> Attributes {
-        let mut attributes = Attributes::new();
-        if let Backend::S3(s3) = &self.backend {
-            if let Some(content_type) = plan.content_type.as_deref().filter(|t| is_header_safe(t)) {
-                attributes.insert(Attribute::ContentType, content_type.to_owned().into());
-            }
-            if let Some(class) = &s3.storage_class {
-                attributes.insert(Attribute::StorageClass, class.clone().into());
-            }
-            attributes.insert(
-                Attribute::Metadata(ATTEMPT_METADATA.into()),
-                plan.attempt_token.to_string().into(),
-            );
-        }
-        attributes
-    }
 }
 
 impl Upload {
@@ -462,130 +311,5 @@ impl Upload {
                 said: format!("the task failed: {panic}"),
             }),
         }
-    }
-}
-
-/// A part by the very bytes that go out: held against those that were read, before publishing.
-fn part_of(number: u32, bytes: &Bytes) -> StoredPart {
-    StoredPart {
-        number,
-        size_bytes: bytes.len() as u64,
-        crc64nvme: Crc64Nvme::of(bytes),
-        etag: String::new(),
-        sha256: None,
-    }
-}
-
-/// Sends a part, and again if it arrives damaged: the bytes are still here.
-async fn put_part(
-    store: &AmazonS3,
-    path: &Path,
-    upload_id: &str,
-    number: u32,
-    bytes: Bytes,
-) -> Result<StoredPart, object_store::Error> {
-    let (upload_id, index) = (upload_id.to_owned(), number as usize - 1);
-    let mut tries = 1;
-    loop {
-        let sent = store.put_part(path, &upload_id, index, bytes.clone().into());
-        match sent.await {
-            Ok(sent) => {
-                let said = SaidOfPart::from(sent.content_id.as_str());
-                return Ok(match said.crc64nvme {
-                    // The store's own word on what came in is worth more than ours.
-                    Some(crc64nvme) => StoredPart {
-                        number,
-                        size_bytes: bytes.len() as u64,
-                        crc64nvme,
-                        etag: said.etag,
-                        sha256: said.sha256,
-                    },
-                    None => StoredPart {
-                        etag: said.etag,
-                        sha256: said.sha256,
-                        ..part_of(number, &bytes)
-                    },
-                });
-            }
-            Err(error) if tries < PART_TRIES && is_damage(&chain(&error)) => {
-                tracing::warn!(
-                    object.key = %path, part = number,
-                    "a part arrived damaged: sending it again"
-                );
-                tries += 1;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// What the store said of a part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SaidOfPart {
-    pub(super) etag: String,
-    pub(super) sha256: Option<String>,
-    pub(super) crc64nvme: Option<Crc64Nvme>,
-}
-
-impl From<&str> for SaidOfPart {
-    /// Reads the client's name of a part: with checksums, it wraps what it knows into an element.
-    fn from(content_id: &str) -> Self {
-        #[derive(serde::Deserialize)]
-        struct PartMetadata {
-            e_tag: String,
-            checksum_sha256: Option<String>,
-            checksum_crc64nvme: Option<String>,
-        }
-        match quick_xml::de::from_str::<PartMetadata>(content_id) {
-            Ok(part) => Self {
-                etag: part.e_tag,
-                sha256: part.checksum_sha256,
-                crc64nvme: part
-                    .checksum_crc64nvme
-                    .and_then(|text| Crc64Nvme::from_base64(&text)),
-            },
-            Err(_) => Self {
-                etag: content_id.to_owned(),
-                sha256: None,
-                crc64nvme: None,
-            },
-        }
-    }
-}
-
-/// The provider names the format; a header must not carry control characters.
-fn is_header_safe(content_type: &str) -> bool {
-    !content_type.is_empty() && content_type.bytes().all(|b| (0x20..0x7f).contains(&b))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_said_of_a_part_is_found_with_and_without_checksums() {
-        let wrapped = |inner| format!("<PartMetadata><e_tag>\"abc\"</e_tag>{inner}</PartMetadata>");
-        let said = |text: &str| {
-            let said = SaidOfPart::from(text);
-            (
-                said.etag,
-                said.sha256,
-                said.crc64nvme.map(|it| it.to_string()),
-            )
-        };
-        let (etag, some) = ("\"abc\"".to_owned(), |text: &str| Some(text.to_owned()));
-        let crc = wrapped("<checksum_crc64nvme>rosUhgp5mIg=</checksum_crc64nvme>");
-        assert_eq!(said(&crc), (etag.clone(), None, some("rosUhgp5mIg=")));
-        let sha256 = wrapped("<checksum_sha256>c2hh</checksum_sha256>");
-        assert_eq!(said(&sha256), (etag.clone(), some("c2hh"), None));
-        assert_eq!(said("\"abc\""), (etag, None, None));
-        assert_eq!(said("abc"), ("abc".to_owned(), None, None));
-    }
-
-    #[test]
-    fn a_content_type_with_control_characters_is_not_sent() {
-        assert!(is_header_safe("video/mp4; codecs=\"avc1\""));
-        assert!(!is_header_safe("video/mp4\r\nx-evil: 1"));
-        assert!(!is_header_safe(""));
     }
 }

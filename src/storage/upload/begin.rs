@@ -1,0 +1,183 @@
+//! How an upload begins: anew, or where another process left one; and how one that was left ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::multipart::MultipartStore;
+use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutMultipartOptions};
+use tokio::task::JoinSet;
+
+use super::{Sink, Upload, UploadPlan};
+use crate::checkpoint::Checkpoint;
+use crate::storage::error::{Operation, StorageError};
+use crate::storage::key::ObjectKey;
+use crate::storage::parts::PartPlan;
+use crate::storage::{ATTEMPT_METADATA, Backend, Storage};
+
+impl Storage {
+    /// How an object of this size is cut into parts.
+    pub fn part_plan(&self, size_bytes: Option<u64>) -> PartPlan {
+        PartPlan::new(self.part_bytes, size_bytes)
+    }
+
+    /// Opens an upload. For an S3 multipart upload its ID exists from here on: remember
+    /// [`Upload::resumable`] before the first part, or a crash leaves parts that nobody owns.
+    pub async fn begin_upload(
+        &self,
+        key: &ObjectKey,
+        plan: &UploadPlan,
+    ) -> Result<Upload, StorageError> {
+        let path = key.location();
+        let attributes = self.attributes(plan);
+        let sink = match &self.backend {
+            Backend::Local(store) if plan.parts.single => Sink::Single {
+                store: Arc::clone(store) as Arc<dyn ObjectStore>,
+                create_only: true,
+                bytes: Bytes::new(),
+            },
+            Backend::Local(store) => Sink::Local(
+                store
+                    .put_multipart(&path)
+                    .await
+                    .map_err(|e| StorageError::of(Operation::new("begin to write", key), &e))?,
+            ),
+            Backend::S3(s3) if plan.parts.single => Sink::Single {
+                store: s3.for_upload().await?,
+                create_only: s3.enforcement().await?.create_only,
+                bytes: Bytes::new(),
+            },
+            Backend::S3(s3) => {
+                let store = s3.for_upload().await?;
+                let options = PutMultipartOptions {
+                    attributes: attributes.clone(),
+                    ..PutMultipartOptions::default()
+                };
+                let upload_id = store
+                    .create_multipart_opts(&path, options)
+                    .await
+                    .map_err(|e| {
+                        StorageError::of(Operation::new("begin the upload of", key), &e)
+                    })?;
+                Sink::S3 {
+                    store,
+                    upload_id,
+                    verified_by: s3.verification().await?,
+                }
+            }
+        };
+        Ok(Upload {
+            key: key.clone(),
+            path,
+            attributes,
+            sink,
+            in_flight: JoinSet::new(),
+            stored: BTreeMap::new(),
+            gapless: 0,
+            attempt_token: plan.attempt_token,
+        })
+    }
+
+    /// Goes on with an upload that another process left behind. `None` if the store does not have
+    /// exactly the parts that are on record, or cannot tell, or verifies parts by another rule now.
+    pub async fn resume_upload(
+        &self,
+        key: &ObjectKey,
+        checkpoint: &Checkpoint,
+    ) -> Result<Option<Upload>, StorageError> {
+        let Backend::S3(s3) = &self.backend else {
+            return Ok(None);
+        };
+        let path = key.location();
+        let upload_id = checkpoint.upload.upload_id.clone();
+        // Parts under different rules make no upload: some stores refuse them, others prove less.
+        let verified_by = s3.verification().await?;
+        if verified_by.as_str() != checkpoint.upload.verified_by {
+            return Ok(None);
+        }
+        let Some(listed) = s3.list_parts(&path, &upload_id).await? else {
+            return Ok(None);
+        };
+        // Parts beyond the checkpoint are sent again under their numbers.
+        let agrees = listed.len() >= checkpoint.parts.len()
+            && listed
+                .iter()
+                .zip(&checkpoint.parts)
+                .all(|(listed, ours)| listed.is(ours));
+        if !agrees {
+            return Ok(None);
+        }
+        Ok(Some(Upload {
+            key: key.clone(),
+            path,
+            attributes: Attributes::new(),
+            sink: Sink::S3 {
+                store: s3.for_upload().await?,
+                upload_id,
+                verified_by,
+            },
+            in_flight: JoinSet::new(),
+            stored: checkpoint
+                .parts
+                .iter()
+                .map(|part| (part.number, part.clone()))
+                .collect(),
+            gapless: checkpoint.parts.last().map_or(0, |part| part.number),
+            attempt_token: checkpoint.upload.attempt_token,
+        }))
+    }
+
+    /// Aborts an S3 multipart upload that somebody left behind. One that is gone already is fine.
+    pub async fn abort_upload(&self, key: &ObjectKey, upload_id: &str) -> Result<(), StorageError> {
+        let Backend::S3(s3) = &self.backend else {
+            return Ok(());
+        };
+        let path = key.location();
+        match s3.plain.abort_multipart(&path, &upload_id.to_owned()).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let gone = matches!(error, object_store::Error::NotFound { .. });
+                match StorageError::of(Operation::new("abort the upload of", key), &error) {
+                    no_bucket @ StorageError::NoBucket { .. } => Err(no_bucket),
+                    _ if gone => Ok(()),
+                    other => Err(other),
+                }
+            }
+        }
+    }
+
+    /// What the object says of itself in the store; a file system has no place for it.
+    fn attributes(&self, plan: &UploadPlan) -> Attributes {
+        let mut attributes = Attributes::new();
+        if let Backend::S3(s3) = &self.backend {
+            if let Some(content_type) = plan.content_type.as_deref().filter(|t| is_header_safe(t)) {
+                attributes.insert(Attribute::ContentType, content_type.to_owned().into());
+            }
+            if let Some(class) = &s3.storage_class {
+                attributes.insert(Attribute::StorageClass, class.clone().into());
+            }
+            attributes.insert(
+                Attribute::Metadata(ATTEMPT_METADATA.into()),
+                plan.attempt_token.to_string().into(),
+            );
+        }
+        attributes
+    }
+}
+
+/// The provider names the format; a header must not carry control characters.
+fn is_header_safe(content_type: &str) -> bool {
+    !content_type.is_empty() && content_type.bytes().all(|b| (0x20..0x7f).contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_type_with_control_characters_is_not_sent() {
+        assert!(is_header_safe("video/mp4; codecs=\"avc1\""));
+        assert!(!is_header_safe("video/mp4\r\nx-evil: 1"));
+        assert!(!is_header_safe(""));
+    }
+}
