@@ -7,11 +7,11 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use recording_archiver::checkpoint::{StoredPart, check_parts};
 use recording_archiver::digest::{Crc64Nvme, Fingerprinting};
 
-const PART: usize = 6 * 1024 * 1024;
+const PART: usize = 5 * 1024 * 1024;
 
 fn hashing(criterion: &mut Criterion) {
     let part: Vec<u8> = (0..=255).cycle().take(PART).collect();
-    let mut group = criterion.benchmark_group("a part of 6 MiB");
+    let mut group = criterion.benchmark_group("a part of 5 MiB");
     group.throughput(Throughput::Bytes(PART as u64));
     group.bench_function("SHA-256 and CRC64NVME of the whole", |bencher| {
         let mut running = Fingerprinting::new();

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 const MIB: u64 = 1024 * 1024;
 const SIZE: u64 = 96 * MIB;
-const PART: u64 = 6 * MIB;
+const PART: u64 = 5 * MIB;
 /// What a slow host gives each connection.
 const SLOW: u64 = 200 * MIB;
 

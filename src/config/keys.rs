@@ -123,7 +123,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("storage.region", Text, None).also("AWS_REGION"),
     Key::new("storage.checksum", Text, Some("auto")),
     Key::new("storage.verify", Text, Some("auto")),
-    Key::new("storage.part_size", Quantity, Some("6MiB")),
+    Key::new("storage.part_size", Quantity, Some("5MiB")),
     Key::new("storage.storage_class", Text, None),
     Key::new("storage.kms_key_id", Text, None),
     Key::new("storage.layout", Text, Some(Layout::DEFAULT)),

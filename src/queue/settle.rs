@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::claim::Claim;
-use super::{Queue, QueueError, exactly_one, interval};
+use super::{Queue, QueueError, exactly_one, interval, uploads};
 use crate::digest::Fingerprint;
 use crate::error::ErrorKind;
 use crate::recording::{Recording, RecordingStatus};
@@ -154,7 +154,7 @@ impl Queue {
         .map_err(QueueError::database("complete the recording"))?;
         exactly_one(&result)?;
         if let Some(upload_id) = &object.upload_id {
-            forget_published(connection, &claim, upload_id).await?;
+            uploads::forget(&mut *connection, &claim, upload_id).await?;
         }
         finish_attempt(connection, &claim, outcome, None, bytes_fetched).await
     }
@@ -347,26 +347,6 @@ impl Queue {
         finish_attempt(connection, &claim, Outcome::Deferred, Some(failure), 0).await?;
         Ok(None)
     }
-}
-
-/// The upload has become an object that is settled now.
-async fn forget_published(
-    connection: &mut PgConnection,
-    claim: &Claim,
-    upload_id: &str,
-) -> Result<(), QueueError> {
-    sqlx::query!(
-        r#"-- queue::forget_published
-        DELETE FROM archiver.uploads
-         WHERE recording_id = $1 AND lease_token = $2 AND upload_id = $3"#,
-        claim.recording_id().uuid(),
-        claim.lease_token(),
-        upload_id,
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-    .map_err(QueueError::database("forget the upload that was published"))
 }
 
 /// Closes the attempt's row.

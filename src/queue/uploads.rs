@@ -1,6 +1,6 @@
 //! Unfinished multipart uploads: who owns them, how far they are, and which nobody will go on with.
 
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{Claim, Queue, QueueError, exactly_one};
@@ -264,22 +264,30 @@ impl Queue {
         }
     }
 
-    /// Forgets an upload of this claim's that has been aborted. One that another worker has taken
-    /// over stays.
+    /// Forgets an upload of this claim's that has been aborted.
     pub async fn forget_upload(&self, claim: &Claim, upload_id: &str) -> Result<(), QueueError> {
-        sqlx::query!(
-            r#"-- queue::forget_upload
-            DELETE FROM archiver.uploads
-             WHERE recording_id = $1 AND lease_token = $2 AND upload_id = $3"#,
-            claim.recording_id().uuid(),
-            claim.lease_token(),
-            upload_id,
-        )
-        .execute(&self.pool)
-        .await
-        .map(drop)
-        .map_err(QueueError::database("forget an upload"))
+        forget(&self.pool, claim, upload_id).await
     }
+}
+
+/// Forgets an upload that is none any more. One that another worker has taken over stays.
+pub(super) async fn forget(
+    executor: impl PgExecutor<'_>,
+    claim: &Claim,
+    upload_id: &str,
+) -> Result<(), QueueError> {
+    sqlx::query!(
+        r#"-- queue::forget_upload
+        DELETE FROM archiver.uploads
+         WHERE recording_id = $1 AND lease_token = $2 AND upload_id = $3"#,
+        claim.recording_id().uuid(),
+        claim.lease_token(),
+        upload_id,
+    )
+    .execute(executor)
+    .await
+    .map(drop)
+    .map_err(QueueError::database("forget an upload"))
 }
 
 fn signed(bytes: u64) -> i64 {

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::signed_url::SignedUrl;
 
 /// Parts of one recording beyond those being fetched: being hashed, or on its way out.
-const PARTS_BEYOND_CONNECTIONS: usize = 1;
+const PARTS_BEYOND_CONNECTIONS: usize = 2;
 /// So many fresh links in a row that brought no byte are the link's end.
 const MAX_BARREN_LINKS: u32 = 3;
 

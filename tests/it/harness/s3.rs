@@ -130,6 +130,11 @@ impl S3Server {
         self.shared.orders.add(skip, on, fault, times);
     }
 
+    /// The same for the next `times` calls that bring the part of this number.
+    pub(crate) fn inject_on_part(&self, part: u32, fault: StoreFault, times: u32) {
+        self.shared.orders.add_for_part(part, fault, times);
+    }
+
     pub(crate) fn clear_faults(&self) {
         self.shared.orders.clear();
     }
@@ -230,7 +235,10 @@ impl Shared {
         let (bucket, key) = place(&request);
         let call = Call::of(&request);
         self.calls.lock().unwrap().push((call, key.clone()));
-        let fault = is_recording(&key).then(|| self.orders.due(call)).flatten();
+        let part = query(&request, "partNumber").and_then(|number| number.parse().ok());
+        let fault = is_recording(&key)
+            .then(|| self.orders.due(call, part))
+            .flatten();
         match &fault {
             Some(StoreFault::Refuse(status, code)) => {
                 // A client that is refused in the middle of its body sees a broken pipe instead.

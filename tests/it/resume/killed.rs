@@ -187,8 +187,8 @@ async fn a_late_worker_changes_neither_row_nor_object_nor_the_upload_of_the_othe
     let server = world.s3_server();
     let id = add(&world).await;
     let (late_go, present_go) = (CancellationToken::new(), CancellationToken::new());
-    // The late worker's next two parts hang, more it may not hold, and then the other one's Complete.
-    server.inject_after(2, Call::PutPart, StoreFault::HoldUntil(late_go.clone()), 2);
+    // The late worker's next three parts hang, more it may not hold, and then the other one's Complete.
+    server.inject_after(2, Call::PutPart, StoreFault::HoldUntil(late_go.clone()), 3);
     server.inject(Call::Complete, StoreFault::HoldUntil(present_go.clone()), 1);
     let (late, present) = (archiver(&world), archiver(&world));
     let claimed = claim(&late).await;
@@ -196,7 +196,7 @@ async fn a_late_worker_changes_neither_row_nor_object_nor_the_upload_of_the_othe
     let others = async {
         on_record(&world, id, 2).await;
         eventually("the late one's parts hang", || async {
-            (server.count(Call::PutPart) == 4).then_some(())
+            (server.count(Call::PutPart) == 5).then_some(())
         })
         .await;
         world.make_due().await;

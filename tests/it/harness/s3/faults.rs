@@ -59,6 +59,8 @@ pub(super) struct Orders(Mutex<Vec<Order>>);
 #[derive(Debug)]
 struct Order {
     on: Call,
+    /// Only for the part of this number.
+    part: Option<u32>,
     skip: u32,
     times: u32,
     fault: StoreFault,
@@ -68,7 +70,18 @@ impl Orders {
     pub(super) fn add(&self, skip: u32, on: Call, fault: StoreFault, times: u32) {
         self.0.lock().unwrap().push(Order {
             on,
+            part: None,
             skip,
+            times,
+            fault,
+        });
+    }
+
+    pub(super) fn add_for_part(&self, part: u32, fault: StoreFault, times: u32) {
+        self.0.lock().unwrap().push(Order {
+            on: Call::PutPart,
+            part: Some(part),
+            skip: 0,
             times,
             fault,
         });
@@ -78,11 +91,12 @@ impl Orders {
         self.0.lock().unwrap().clear();
     }
 
-    pub(super) fn due(&self, call: Call) -> Option<StoreFault> {
+    pub(super) fn due(&self, call: Call, part: Option<u32>) -> Option<StoreFault> {
         let mut orders = self.0.lock().unwrap();
-        let order = orders
-            .iter_mut()
-            .find(|order| order.on == call && order.times > 0)?;
+        let order = orders.iter_mut().find(|order| {
+            let of_part = order.part.is_none() || order.part == part;
+            order.on == call && of_part && order.times > 0
+        })?;
         if order.skip > 0 {
             order.skip -= 1;
             return None;
