@@ -15,6 +15,7 @@
 //!
 //! 1. *enqueue*: an ID becomes a row. Anybody may insert one ([`queue`], `migrations/`).
 //! 2. *claim*: a worker takes the row under a lease with a token ([`queue::Queue::claim_due`]).
+//!    Periodic chores are shared among hosts the same way ([`queue::Queue::in_turn`]).
 //! 3. *metadata*: the API is asked afresh, which also signs a fresh link
 //!    ([`signalwire::SignalWire::recording`]).
 //! 4. *plan, fetch, hash, upload*: the first answer tells size and validator; parallel ranges fill
@@ -54,6 +55,8 @@
 //! # Guarantees, and what they rest on
 //!
 //! - *No recording is lost*: a row leaves `in_progress` by a verdict or by the end of its lease.
+//! - *Nobody is held up*: first tries go before old retries, which get every fourth turn, and a claim
+//!   costs the same however deep the queue is ([`queue::Cursor`]).
 //! - *A late worker changes nothing*: every settling statement names recording and token and must
 //!   touch one row; the lease is confirmed right before an object is published; an upload belongs
 //!   to the lease on its record.

@@ -10,6 +10,7 @@ use sqlx::postgres::types::PgInterval;
 use sqlx::{PgPool, Postgres, Transaction};
 
 mod bell;
+mod chore;
 mod claim;
 mod enqueue;
 pub mod overview;
@@ -19,7 +20,8 @@ mod state;
 mod uploads;
 
 pub use bell::listen;
-pub use claim::{ArchivedRow, Claim, Direct, Wish};
+pub use chore::Chore;
+pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
 pub use enqueue::{Chosen, enqueue, has_unsettled, retry, states};
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;

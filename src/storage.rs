@@ -116,6 +116,11 @@ impl Storage {
         }
     }
 
+    /// Where the objects go.
+    pub const fn location(&self) -> &StorageLocation {
+        &self.location
+    }
+
     fn new(backend: Backend, config: &StorageConfig) -> Self {
         Self {
             backend,

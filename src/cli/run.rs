@@ -199,7 +199,8 @@ async fn service(
     ] {
         let (archiver, pool, stop) = (Arc::clone(&archiver), pool.clone(), beside.clone());
         tasks.spawn(async move {
-            stop.run_until_cancelled(chore.run(&archiver, &pool)).await;
+            stop.run_until_cancelled(Box::pin(chore.run(&archiver, &pool)))
+                .await;
         });
     }
     let optional = |schedule: &Option<CronSchedule>, bell: &Arc<Notify>| {
@@ -286,21 +287,45 @@ enum Chore {
 impl Chore {
     async fn run(self, archiver: &Archiver, pool: &PgPool) {
         match self {
-            Self::Sweep(bell) => loop {
-                bell.notified().await;
-                if let Err(error) = upkeep::sweep(pool, &archiver.storage, false).await {
-                    tracing::warn!("sweep: {}", chain(&error));
-                }
-            },
-            Self::Reprice(bell) => loop {
-                bell.notified().await;
-                match upkeep::reprice(pool, &archiver.signalwire, REPRICE_PAUSE).await {
-                    Ok(done) => {
-                        tracing::info!(done.asked, done.gone, done.left, "asked for costs again");
+            Self::Sweep(bell) => {
+                let turns = queue::Chore {
+                    name: "sweep",
+                    scope: archiver.storage.location().to_string(),
+                };
+                loop {
+                    bell.notified().await;
+                    let sweeping = upkeep::sweep(pool, &archiver.storage, false);
+                    match archiver.queue.in_turn(&turns, sweeping).await {
+                        Ok(None | Some(Ok(_))) => {}
+                        Ok(Some(Err(error))) | Err(error) => {
+                            tracing::warn!("sweep: {}", chain(&error));
+                        }
                     }
-                    Err(error) => tracing::warn!("reprice: {}", chain(&error)),
                 }
-            },
+            }
+            Self::Reprice(bell) => {
+                let turns = queue::Chore {
+                    name: "reprice",
+                    scope: archiver.queue.project_id().to_owned(),
+                };
+                loop {
+                    bell.notified().await;
+                    let repricing = upkeep::reprice(pool, &archiver.signalwire, REPRICE_PAUSE);
+                    match archiver.queue.in_turn(&turns, repricing).await {
+                        Ok(None) => {}
+                        Ok(Some(Ok(done))) => {
+                            tracing::info!(
+                                done.asked,
+                                done.gone,
+                                done.left,
+                                "asked for costs again"
+                            );
+                        }
+                        Ok(Some(Err(error))) => tracing::warn!("reprice: {}", chain(&error)),
+                        Err(error) => tracing::warn!("reprice: {}", chain(&error)),
+                    }
+                }
+            }
             Self::Register(space) => loop {
                 tokio::time::sleep(REGISTER_AGAIN).await;
                 if let Err(error) = archiver.queue.register_project(&space).await {

@@ -15,7 +15,7 @@ use super::lifecycle::{Shutdown, notify_alive};
 use crate::archive::{Archiver, Report};
 use crate::error::{ErrorKind, chain};
 use crate::progress::Board;
-use crate::queue::{Claim, QueueError};
+use crate::queue::{Claim, Cursor, QueueError};
 use crate::recording::RecordingId;
 
 /// Without a bell the loop still turns this often, for its pulse and what has gone wrong.
@@ -48,6 +48,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Worker {
     archiver: Arc<Archiver>,
+    cursor: Cursor,
     concurrency: usize,
     board: Board,
     reports: mpsc::UnboundedSender<Report>,
@@ -66,6 +67,7 @@ impl Worker {
     ) -> Self {
         Self {
             archiver,
+            cursor: Cursor::default(),
             concurrency,
             board,
             reports,
@@ -87,8 +89,12 @@ impl Worker {
                 break Ending::Done;
             }
             match self.fill_slots(shutdown).await {
-                Ok(()) if self.running.is_empty() => break Ending::Done,
-                Ok(()) => {}
+                Ok(Some(look_again_at)) if self.running.is_empty() => {
+                    tokio::time::sleep_until(look_again_at).await;
+                    continue;
+                }
+                Ok(_) if self.running.is_empty() => break Ending::Done,
+                Ok(_) => {}
                 Err(error) => break Ending::Database(error),
             }
             if let Some((kind, message)) = self.next_report().await {
@@ -105,30 +111,30 @@ impl Worker {
         let mut halt: Option<Halt> = None;
         let mut last_halt: Option<Halt> = None;
         let mut outage: Option<Duration> = None;
-        let mut look = true;
+        // The next look at the queue, if nothing rings before.
+        let mut look_at = Some(Instant::now());
         loop {
             self.pulse.beat();
-            let wait = match &mut halt {
-                Some(halted) => {
-                    let check = self.is_cured(halted);
-                    if shutdown.soft.run_until_cancelled(check).await == Some(true) {
-                        tracing::info!("{} is cured: claiming again", halted.kind);
-                        (last_halt, halt) = (halt, None);
-                        look = true;
-                        continue;
-                    }
-                    halted.until_next_check()
+            let wake_at = if let Some(halted) = &mut halt {
+                let check = self.is_cured(halted);
+                if shutdown.soft.run_until_cancelled(check).await == Some(true) {
+                    tracing::info!("{} is cured: claiming again", halted.kind);
+                    (last_halt, halt) = (halt, None);
+                    look_at = Some(Instant::now());
+                    continue;
                 }
-                None if look || outage.is_some() => {
-                    self.claim_or_wait_for_database(&mut outage, shutdown).await
+                Some(halted.next_check)
+            } else {
+                if look_at.is_some_and(|at| at <= Instant::now()) {
+                    look_at = self.claim_or_wait_for_database(&mut outage, shutdown).await;
                 }
-                None => TURN,
+                look_at
             };
-            look = false;
+            let turn_at = Instant::now() + TURN;
             tokio::select! {
                 () = shutdown.soft.cancelled() => break,
                 refused = self.next_report(), if !self.running.is_empty() => {
-                    look = true;
+                    look_at = Some(Instant::now());
                     if let (Some((kind, message)), None) = (refused, &halt) {
                         tracing::error!(
                             error.kind = kind.as_str(),
@@ -138,50 +144,57 @@ impl Worker {
                         halt = Some(Halt::after(last_halt.take(), kind));
                     }
                 }
-                () = bell.notified(), if halt.is_none() && outage.is_none() => look = true,
-                () = tokio::time::sleep(wait.min(TURN)) => {}
+                () = bell.notified(), if halt.is_none() && outage.is_none() => {
+                    look_at = Some(Instant::now());
+                }
+                () = tokio::time::sleep_until(wake_at.map_or(turn_at, |at| at.min(turn_at))) => {}
             }
         }
         self.finish_running().await;
     }
 
-    /// Fills the free slots, and says how long to wait if nothing rings.
+    /// Fills the free slots, and says when to look again if nothing rings.
     async fn claim_or_wait_for_database(
         &mut self,
         outage: &mut Option<Duration>,
         shutdown: &Shutdown,
-    ) -> Duration {
-        match (self.fill_slots(shutdown).await, *outage) {
-            (Ok(()), None) => TURN,
-            (Ok(()), Some(_)) => {
-                tracing::info!("the database is back: claiming again");
-                *outage = None;
-                TURN
+    ) -> Option<Instant> {
+        match self.fill_slots(shutdown).await {
+            Ok(look_again_at) => {
+                if outage.take().is_some() {
+                    tracing::info!("the database is back: claiming again");
+                }
+                look_again_at
             }
-            (Err(error), None) => {
-                tracing::error!(
-                    "nothing is claimed until the database is back: {}",
-                    chain(&error)
-                );
-                *outage = Some(FIRST_OUTAGE);
-                FIRST_OUTAGE
-            }
-            (Err(_), Some(wait)) => {
-                let wait = (wait * 2).min(LONGEST_OUTAGE);
+            Err(error) => {
+                let wait = match *outage {
+                    None => {
+                        tracing::error!(
+                            "nothing is claimed until the database is back: {}",
+                            chain(&error)
+                        );
+                        FIRST_OUTAGE
+                    }
+                    Some(wait) => (wait * 2).min(LONGEST_OUTAGE),
+                };
                 *outage = Some(wait);
-                wait
+                Some(Instant::now() + wait)
             }
         }
     }
 
-    async fn fill_slots(&mut self, shutdown: &Shutdown) -> Result<(), QueueError> {
+    /// Starts what is due, as far as slots are free. Says when to look again if there may be more.
+    async fn fill_slots(&mut self, shutdown: &Shutdown) -> Result<Option<Instant>, QueueError> {
         let free = self.concurrency.saturating_sub(self.running.len());
-        if free > 0 {
-            for claim in self.archiver.queue.claim_due(free).await? {
-                self.start(claim, shutdown);
-            }
+        if free == 0 {
+            return Ok(None);
         }
-        Ok(())
+        let queue = &self.archiver.queue;
+        let due = queue.claim_due(&mut self.cursor, free).await?;
+        for claim in due.claims {
+            self.start(claim, shutdown);
+        }
+        Ok(due.look_again_at)
     }
 
     fn start(&mut self, claim: Claim, shutdown: &Shutdown) {

@@ -1,5 +1,9 @@
 //! Leases: who may work on a recording, for how long, and what a worker may do that lost it.
 
+mod chores;
+mod depth;
+mod order;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +25,7 @@ use uuid::Uuid;
 use crate::harness::eventually;
 use crate::harness::s3::{Call, StoreFault};
 use crate::harness::subscribe;
-use crate::harness::world::{MIB, PART, World, begun, claim};
+use crate::harness::world::{MIB, PART, World, begun, claim, claim_due};
 use crate::seed::execute;
 
 async fn add(world: &World, size_bytes: u64) -> Uuid {
@@ -94,7 +98,7 @@ async fn an_expired_lease_is_claimable_at_once_and_its_attempt_is_called_lost() 
     let id = add(&world, 100).await;
     let archiver = world.archiver();
     let first = claim(&archiver).await;
-    assert!(archiver.queue.claim_due(9).await.unwrap().is_empty());
+    assert!(claim_due(&archiver, 9).await.is_empty());
     execute(
         &world.pool,
         "UPDATE archiver.recordings SET lease_expires_at = now()",
@@ -291,7 +295,7 @@ async fn a_slow_transfer_keeps_its_short_lease() {
                 // Not before the attempt itself has claimed it.
                 let under_way = world.row(id).await.state == "in_progress";
                 if under_way {
-                    let taken = other.queue.claim_due(1).await.unwrap();
+                    let taken = claim_due(&other, 1).await;
                     assert!(taken.is_empty(), "{taken:?}");
                 }
             }

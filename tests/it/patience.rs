@@ -10,7 +10,7 @@ use recording_archiver::simulator::{
 };
 use uuid::Uuid;
 
-use crate::harness::world::{World, claim, signalwire_config};
+use crate::harness::world::{World, claim, claim_due, signalwire_config};
 use crate::seed::execute;
 
 async fn add(world: &World) -> Uuid {
@@ -226,7 +226,7 @@ async fn a_recording_of_an_unknown_project_is_handed_on_to_the_one_that_has_it()
     let report = world.attempt(&own).await;
     assert_eq!(report.outcome, Outcome::Deferred, "{report:?}");
     demand_row(&world, id, "pending", 0, "not_found").await;
-    assert!(own.queue.claim_due(1).await.unwrap().is_empty());
+    assert!(claim_due(&own, 1).await.is_empty());
 
     let report = world.attempt(&other).await;
     assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
@@ -268,7 +268,7 @@ async fn a_recording_of_another_project_is_never_claimed() {
     )
     .await;
     let own = world.archiver();
-    assert!(own.queue.claim_due(1).await.unwrap().is_empty());
+    assert!(claim_due(&own, 1).await.is_empty());
     execute(
         &world.pool,
         "UPDATE archiver.recordings SET project_id = NULL",

@@ -16,7 +16,7 @@ use recording_archiver::config::{
 use recording_archiver::daemon::{Ending, Shutdown, Worker};
 use recording_archiver::memory::MemoryBudget;
 use recording_archiver::progress::{Board, Progress};
-use recording_archiver::queue::{BegunUpload, Claim, Queue};
+use recording_archiver::queue::{BegunUpload, Claim, Cursor, Queue};
 use recording_archiver::signalwire::SignalWire;
 use recording_archiver::simulator::{SimulatedRecording, Simulator, SimulatorConfig};
 use recording_archiver::storage::Storage;
@@ -415,8 +415,15 @@ pub(crate) fn signalwire_config(simulator: &Simulator) -> SignalWireConfig {
 
 /// Claims the one recording that is due.
 pub(crate) async fn claim(archiver: &Archiver) -> Claim {
-    let mut claims = archiver.queue.claim_due(1).await.unwrap();
+    let mut claims = claim_due(archiver, 1).await;
     claims.pop().expect("a recording is due")
+}
+
+/// Claims up to `limit` recordings that are due, from the front of the queue.
+pub(crate) async fn claim_due(archiver: &Archiver, limit: usize) -> Vec<Claim> {
+    let mut cursor = Cursor::default();
+    let due = archiver.queue.claim_due(&mut cursor, limit).await.unwrap();
+    due.claims
 }
 
 /// An upload that nobody could go on with.

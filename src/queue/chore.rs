@@ -1,0 +1,128 @@
+//! Periodic chores: many hosts hear the bell, one of them does the chore.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Queue, QueueError, exactly_one, interval};
+
+/// A turn that is not renewed for this long is another host's for the taking.
+const LEASE: Duration = Duration::from_mins(1);
+/// Clocks differ, so the hosts' bells ring one after the other: a chore that was begun less than
+/// this ago is not begun again.
+const PAUSE: Duration = Duration::from_mins(1);
+
+/// A chore, and what it is done for.
+#[derive(Debug, Clone)]
+pub struct Chore {
+    pub name: &'static str,
+    /// A store or a project: hosts that serve another one have their own turns.
+    pub scope: String,
+}
+
+/// The right to do a chore now.
+#[derive(Debug)]
+struct Turn<'a> {
+    pool: &'a PgPool,
+    chore: &'a Chore,
+    lease_token: Uuid,
+}
+
+impl Queue {
+    /// Does `work` if it is this host's turn; `None` if another host does it, or did so just now.
+    /// Whoever loses the turn in the middle stops.
+    ///
+    /// # Errors
+    /// When the database could not be asked whose turn it is.
+    pub async fn in_turn<T>(
+        &self,
+        chore: &Chore,
+        work: impl Future<Output = T>,
+    ) -> Result<Option<T>, QueueError> {
+        let Some(turn) = self.take_turn(chore).await? else {
+            return Ok(None);
+        };
+        let done = tokio::select! {
+            done = work => done,
+            () = turn.keep() => return Ok(None),
+        };
+        turn.end().await?;
+        Ok(Some(done))
+    }
+
+    async fn take_turn<'a>(&'a self, chore: &'a Chore) -> Result<Option<Turn<'a>>, QueueError> {
+        let lease_token = sqlx::query_scalar!(
+            r#"-- queue::take_turn
+            INSERT INTO archiver.chores AS c (chore, scope, leased_by, lease_token, lease_expires_at)
+            VALUES ($1, $2, $3, gen_random_uuid(), now() + $4)
+                ON CONFLICT (chore, scope) DO UPDATE
+                   SET leased_by = excluded.leased_by, lease_token = excluded.lease_token,
+                       lease_expires_at = excluded.lease_expires_at,
+                       begun_at = now(), ended_at = NULL
+                 WHERE c.lease_expires_at <= now()
+             RETURNING lease_token"#,
+            chore.name,
+            chore.scope,
+            self.holder,
+            interval(LEASE),
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(QueueError::database("take the turn at a chore"))?;
+        Ok(lease_token.map(|lease_token| Turn {
+            pool: &self.pool,
+            chore,
+            lease_token,
+        }))
+    }
+}
+
+impl Turn<'_> {
+    /// Returns when the turn is lost.
+    async fn keep(&self) {
+        let mut renewed_at = tokio::time::Instant::now();
+        while renewed_at.elapsed() < LEASE {
+            tokio::time::sleep(LEASE / 4).await;
+            let asked_at = tokio::time::Instant::now();
+            match self.renew().await {
+                Ok(()) => renewed_at = asked_at,
+                Err(QueueError::LeaseLost) => return,
+                Err(error) => tracing::debug!("{}", crate::error::chain(&error)),
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<(), QueueError> {
+        let renewed = sqlx::query!(
+            r#"-- queue::renew_turn
+            UPDATE archiver.chores SET lease_expires_at = now() + $4
+             WHERE chore = $1 AND scope = $2 AND lease_token = $3"#,
+            self.chore.name,
+            self.chore.scope,
+            self.lease_token,
+            interval(LEASE),
+        )
+        .execute(self.pool)
+        .await
+        .map_err(QueueError::database("keep the turn at a chore"))?;
+        exactly_one(&renewed)
+    }
+
+    /// Nobody begins it again before the pause is over.
+    async fn end(&self) -> Result<(), QueueError> {
+        sqlx::query!(
+            r#"-- queue::end_turn
+            UPDATE archiver.chores SET ended_at = now(), lease_expires_at = begun_at + $4
+             WHERE chore = $1 AND scope = $2 AND lease_token = $3"#,
+            self.chore.name,
+            self.chore.scope,
+            self.lease_token,
+            interval(PAUSE),
+        )
+        .execute(self.pool)
+        .await
+        .map(drop)
+        .map_err(QueueError::database("end the turn at a chore"))
+    }
+}
