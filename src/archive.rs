@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::crash::CrashPoint;
 use crate::digest::Fingerprint;
 use crate::error::ErrorKind;
 use crate::memory::MemoryBudget;
@@ -179,6 +180,7 @@ impl Archiver {
             job.recording.metadata.clone(),
         );
         unless(job.stop, self.storage.put_manifest(job.key, &manifest)).await?;
+        CrashPoint::AfterManifest.pass();
         Ok(StoredObject {
             object_key: job.key.as_str().to_owned(),
             object_url: self.storage.object_url(job.key),

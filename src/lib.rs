@@ -46,7 +46,7 @@
 //! | doors | [`cli`], [`daemon`] | everything below |
 //! | stories | [`archive`], [`upkeep`] | stations and ground |
 //! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
-//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`progress`], [`printable`], [`config`] | ground only |
+//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`progress`], [`printable`], [`config`], [`crash`] | ground only |
 //!
 //! [`simulator`] stands apart: a SignalWire for tests, the demo and trying out; nothing of the
 //! archiver knows it but the commands that start it. [`config`] is read by constructors only, and
@@ -54,7 +54,8 @@
 //!
 //! # Guarantees, and what they rest on
 //!
-//! - *No recording is lost*: a row leaves `in_progress` by a verdict or by the end of its lease.
+//! - *No recording is lost*: a row leaves `in_progress` by a verdict or by the end of its lease. A
+//!   crash at any place of the story is made good by the next attempt ([`crash`] names the places).
 //! - *Nobody is held up*: first tries go before old retries, which get every fourth turn, and a claim
 //!   costs the same however deep the queue is ([`queue::Cursor`]).
 //! - *A late worker changes nothing*: every settling statement names recording and token and must
@@ -74,6 +75,7 @@ pub mod archive;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
+pub mod crash;
 pub mod daemon;
 pub mod database;
 pub mod digest;

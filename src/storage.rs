@@ -26,6 +26,7 @@ mod proof;
 mod publish;
 mod s3;
 mod signed;
+mod unfinished;
 mod upload;
 
 pub use error::StorageError;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{ArchiveError, Archiver, Notes};
+use crate::crash::CrashPoint;
 use crate::error::{Disposition, ErrorKind, chain};
 use crate::money::Usd;
 use crate::progress::Progress;
@@ -45,6 +46,7 @@ impl Archiver {
         progress: &Arc<Progress>,
         stop: &CancellationToken,
     ) -> Report {
+        CrashPoint::AfterClaim.pass();
         let started = Instant::now();
         let mut notes = Notes::default();
         let result = if claim.attempt() > self.policy.max_attempts {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::attempt::DATABASE_PAUSE;
 use super::verdict::{History, Verdict};
 use super::{ArchiveError, Archiver, Report};
+use crate::crash::CrashPoint;
 use crate::error::{ErrorKind, chain};
 use crate::finance::ledger::{self, ObservedBy};
 use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
@@ -25,6 +26,7 @@ impl Archiver {
         recording: Option<&Recording>,
         bytes_fetched: u64,
     ) -> Result<Report, QueueError> {
+        CrashPoint::BeforeSettle.pass();
         let mut report = Report::new(claim.recording_id(), claim.attempt());
         report.bytes_fetched = bytes_fetched;
         let mut tx = self.begin_while_leased().await?;
@@ -50,6 +52,7 @@ impl Archiver {
             operation: "settle",
             source,
         })?;
+        CrashPoint::AfterSettle.pass();
         Ok(report)
     }
 

@@ -7,6 +7,7 @@ use super::checkpoints::Checkpoints;
 use super::hashing::Hashing;
 use super::{ArchiveError, Archiver, Job, Published, unless};
 use crate::checkpoint::Checkpoint;
+use crate::crash::CrashPoint;
 use crate::digest::{Fingerprint, Fingerprinting};
 use crate::error::{ErrorKind, chain};
 use crate::queue::{BegunUpload, LeftUpload};
@@ -33,11 +34,23 @@ impl Archiver {
         &self,
         job: &Job<'_>,
     ) -> Result<Vec<LeftUpload>, ArchiveError> {
-        if !job.claim.has_left_uploads() {
-            return Ok(Vec::new());
+        let mut left = Vec::new();
+        if job.claim.has_left_uploads() {
+            let object_url = self.storage.object_url(job.key);
+            left = self.queue.take_over_uploads(job.claim, &object_url).await?;
         }
-        let object_url = self.storage.object_url(job.key);
-        Ok(self.queue.take_over_uploads(job.claim, &object_url).await?)
+        if job.claim.follows_a_loss() {
+            // Who dies between the store's answer and our record leaves one that is on none.
+            for upload_id in self.storage.unfinished_uploads(job.key).await? {
+                if left.iter().all(|known| known.upload_id != upload_id) {
+                    left.push(LeftUpload {
+                        upload_id,
+                        checkpoint: None,
+                    });
+                }
+            }
+        }
+        Ok(left)
     }
 
     /// Brings the media into the store and publishes it. Whatever goes wrong, the upload is
@@ -142,6 +155,7 @@ impl Archiver {
             attempt_token: job.claim.lease_token(),
         };
         let upload = self.storage.begin_upload(job.key, &plan).await?;
+        CrashPoint::AfterCreateUpload.pass();
         if let Some(begun) = upload.resumable() {
             let begun = BegunUpload {
                 object_key: job.key.as_str().to_owned(),
@@ -159,6 +173,7 @@ impl Archiver {
                 }
                 return Err(error);
             }
+            CrashPoint::AfterRememberUpload.pass();
         }
         job.progress.start(size_bytes, 0);
         let resumable = source.validator().is_some();
@@ -199,8 +214,10 @@ impl Archiver {
             Ok::<_, ArchiveError>(fingerprint)
         })
         .await?;
+        CrashPoint::BeforeComplete.pass();
         match unless(job.stop, upload.publish(&self.storage, &fingerprint)).await {
             Ok(receipt) => {
+                CrashPoint::AfterComplete.pass();
                 let upload_id = upload.resumable().map(|upload| upload.upload_id);
                 Ok((fingerprint, Published::Ours { receipt, upload_id }))
             }

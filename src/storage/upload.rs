@@ -24,6 +24,7 @@ use super::probe::Enforcement;
 use super::publish::Receipt;
 use super::{Storage, Verification};
 use crate::checkpoint::{StoredPart, UploadRef, check_parts};
+use crate::crash::CrashPoint;
 use crate::digest::Fingerprint;
 
 mod begin;
@@ -303,6 +304,7 @@ impl Upload {
         match ended {
             Ok(Ok(part)) => {
                 self.remember(part);
+                CrashPoint::AfterPart.pass();
                 Ok(())
             }
             Ok(Err(error)) => Err(StorageError::of(operation(), &error)),

@@ -14,6 +14,7 @@ mod claims;
 mod cli;
 mod config;
 mod conflicts;
+mod crashes;
 mod embedded_postgres;
 mod faults;
 mod finance;

@@ -5,6 +5,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -151,6 +152,10 @@ impl Running {
         kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Waits until it has written this to stderr.
     pub(crate) async fn demand_log(&self, part: &str) {
         self.demand(&self.stderr, |log| log.contains(part).then_some(()), part)
@@ -209,6 +214,22 @@ impl Running {
             "it hung or was killed by a signal\n{ended:?}"
         );
         ended
+    }
+
+    /// Waits until it has killed itself, as a test told it to.
+    pub(crate) async fn crashed(mut self) {
+        let status = timeout(ENDS_WITHIN, self.child.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        let signal = status.signal();
+        let log = self.stderr.text();
+        assert_eq!(
+            signal,
+            Some(Signal::SIGKILL as i32),
+            "{}\n{log}",
+            self.command
+        );
     }
 
     /// Kills it as the kernel does when memory is short.

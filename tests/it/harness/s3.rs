@@ -184,13 +184,18 @@ impl S3Server {
             .count()
     }
 
-    /// The ids of all multipart uploads that are begun and neither completed nor aborted, in order.
+    /// How many requests it has seen, of any kind.
+    pub(crate) fn requests(&self) -> usize {
+        self.shared.calls.lock().unwrap().len()
+    }
+
+    /// The ids of all multipart uploads of recordings that are begun and neither completed nor
+    /// aborted, in order.
     pub(crate) fn unfinished_uploads(&self) -> Vec<String> {
+        let mut ids = self.upload_ids();
         let memory = self.shared.store.memory();
-        let ids = memory.begun.iter().map(|(_, id)| id);
-        ids.filter(|id| memory.unfinished.contains_key(*id))
-            .cloned()
-            .collect()
+        ids.retain(|id| memory.unfinished.contains_key(id));
+        ids
     }
 
     /// The ids of all multipart uploads that were ever begun for recordings, in order.

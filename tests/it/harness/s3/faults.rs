@@ -17,6 +17,7 @@ pub(crate) enum Call {
     BeginUpload,
     PutPart,
     ListParts,
+    ListUploads,
     Complete,
     Abort,
     Other,
@@ -112,6 +113,7 @@ impl Call {
         match *request.method() {
             Method::HEAD => Self::Head,
             Method::GET if has("uploadId") => Self::ListParts,
+            Method::GET if has("uploads") => Self::ListUploads,
             Method::GET => Self::Get,
             Method::PUT if has("partNumber") => Self::PutPart,
             Method::PUT => Self::Put,

@@ -8,7 +8,8 @@ use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, ChecksumType,
     CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedMultipartUpload,
     CompletedPart, CreateMultipartUploadInput, CreateMultipartUploadOutput, IfNoneMatch,
-    ListPartsInput, ListPartsOutput, Part as ListedPart, UploadPartInput, UploadPartOutput,
+    ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput,
+    MultipartUpload, Part as ListedPart, UploadPartInput, UploadPartOutput,
 };
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 
@@ -119,6 +120,33 @@ impl Store {
             checksum_type: shows.then(full_object),
             parts: Some(page),
             ..ListPartsOutput::default()
+        }))
+    }
+
+    /// All in one page: a test has few.
+    pub(super) async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> Answer<ListMultipartUploadsOutput> {
+        let prefix = request.input.prefix.clone().unwrap_or_default();
+        let _changing = self.changing.lock().await;
+        let memory = self.memory();
+        let begun = memory.begun.iter();
+        let uploads = begun
+            .filter(|(key, id)| key.starts_with(&prefix) && memory.unfinished.contains_key(id))
+            .map(|(key, id)| MultipartUpload {
+                key: Some(key.clone()),
+                upload_id: Some(id.clone()),
+                ..MultipartUpload::default()
+            })
+            .collect();
+        drop(memory);
+        Ok(S3Response::new(ListMultipartUploadsOutput {
+            bucket: Some(request.input.bucket),
+            prefix: Some(prefix),
+            is_truncated: Some(false),
+            uploads: Some(uploads),
+            ..ListMultipartUploadsOutput::default()
         }))
     }
 
