@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, Executor, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row};
 
 pub mod embedded;
 
@@ -17,8 +17,14 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Waiting for a free connection longer than this means that something is stuck.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Statements that take longer are told, by those who want to know.
+const SLOW_STATEMENT: Duration = Duration::from_secs(1);
 /// A connection that was used within this time is taken to be alive.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// A connection that does not answer within this time is dead.
+const PING_WITHIN: Duration = Duration::from_secs(5);
+/// Saying goodbye takes no longer than this.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// A server that does not greet within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What every session asks of the server: no statement and no idle transaction goes on for ever,
@@ -57,6 +63,12 @@ pub enum DatabaseError {
         #[source]
         source: sqlx::Error,
     },
+    #[error(
+        "{place} is a pooler in transaction mode (PgBouncer's pool_mode = transaction), where \
+         prepared statements, LISTEN and session settings get lost; use its session mode, or \
+         connect to Postgres itself, in database.url"
+    )]
+    Multiplexed { place: String },
     #[error("start the private Postgres")]
     Embedded(#[from] EmbeddedError),
     #[error("bring the schema up to date")]
@@ -85,10 +97,15 @@ impl Database {
             let embedded = EmbeddedPostgres::start(data_dir).await?;
             (embedded.connect_options(), Some(embedded))
         };
-        let options = options.application_name("recording-archiver");
+        let options = options
+            .application_name("recording-archiver")
+            // Poolers refuse start-up parameters that they do not know; floats come in binary.
+            .extra_float_digits(None)
+            // Whole statements in the log would hide what matters.
+            .log_slow_statements(log::LevelFilter::Debug, SLOW_STATEMENT);
         // The pool would say only that it waited in vain: ask once by hand for the reason.
         let place = place(&options);
-        greet(&options).await?;
+        let mut greeted = greet(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -97,17 +114,39 @@ impl Database {
             .before_acquire(|connection, idle| {
                 Box::pin(async move {
                     if idle.idle_for > TRUSTED_FOR {
-                        connection.ping().await?;
+                        ping(connection).await?;
                     }
                     Ok(true)
+                })
+            })
+            // The pool's own ping at this point would wait for ever where the network is gone.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    match ping(connection).await {
+                        // Nobody is there to say goodbye to.
+                        Err(silence @ sqlx::Error::PoolTimedOut) => Err(silence),
+                        pinged => Ok(pinged.is_ok()),
+                    }
                 })
             })
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(SESSION).await.map(drop) })
             })
             .connect_with(options)
-            .await
-            .map_err(|source| DatabaseError::Unreachable { place, source })?;
+            .await;
+        let unreachable = |source| DatabaseError::Unreachable {
+            place: place.clone(),
+            source,
+        };
+        let pool = pool.map_err(unreachable)?;
+        if url.is_some()
+            && shares_sessions(&mut greeted, &pool)
+                .await
+                .map_err(unreachable)?
+        {
+            return Err(DatabaseError::Multiplexed { place });
+        }
+        drop(greeted.close().await);
         Ok(Self { pool, embedded })
     }
 
@@ -122,13 +161,20 @@ impl Database {
 
     /// Closes all connections, then lets go of the private server.
     pub async fn close(self) {
-        self.pool.close().await;
+        // A connection whose network is gone would be waited for.
+        drop(tokio::time::timeout(CLOSE_WITHIN, self.pool.close()).await);
         if let Some(embedded) = self.embedded
             && let Err(error) = embedded.stop().await
         {
             tracing::warn!("stop the private Postgres: {}", crate::error::chain(&error));
         }
     }
+}
+
+/// Asks whether anybody is there. A connection that does not answer is not used again.
+async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let answer = tokio::time::timeout(PING_WITHIN, connection.ping()).await;
+    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// Connects once, and says what is wrong where that fails.
@@ -149,6 +195,24 @@ async fn greet(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError
             source: sqlx::Error::PoolTimedOut,
         }),
     }
+}
+
+/// Whether two connections that are open at once have the same session behind them: then a pooler
+/// hands sessions on from transaction to transaction.
+async fn shares_sessions(
+    connection: &mut PgConnection,
+    pool: &PgPool,
+) -> Result<bool, sqlx::Error> {
+    Ok(session_of(connection).await? == session_of(pool).await?)
+}
+
+/// The server process behind a connection. Asked unprepared, because prepared statements are what
+/// such a pooler loses.
+async fn session_of(
+    connection: impl Executor<'_, Database = Postgres>,
+) -> Result<i32, sqlx::Error> {
+    let session = sqlx::raw_sql("SELECT pg_backend_pid()");
+    session.fetch_one(connection).await?.try_get(0)
 }
 
 /// Class 28 is a refused user or password, 3D000 a database that does not exist.

@@ -46,7 +46,7 @@
 //! | doors | [`cli`], [`daemon`] | everything below |
 //! | stories | [`archive`], [`upkeep`] | stations and ground |
 //! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
-//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`progress`], [`printable`], [`config`], [`crash`] | ground only |
+//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`progress`], [`printable`], [`config`], [`crash`], [`deadline`] | ground only |
 //!
 //! [`simulator`] stands apart: a SignalWire for tests, the demo and trying out; nothing of the
 //! archiver knows it but the commands that start it. [`config`] is read by constructors only, and
@@ -78,6 +78,7 @@ pub mod config;
 pub mod crash;
 pub mod daemon;
 pub mod database;
+pub mod deadline;
 pub mod digest;
 pub mod error;
 pub mod finance;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::deadline::in_time;
 use sqlx::postgres::types::PgInterval;
 use sqlx::{PgPool, Postgres, Transaction};
 
@@ -66,8 +67,8 @@ impl QueueError {
         }
     }
 
-    fn database(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self::Database { operation, source }
+    const fn database(operation: &'static str, source: sqlx::Error) -> Self {
+        Self::Database { operation, source }
     }
 }
 
@@ -92,12 +93,21 @@ impl Queue {
 
     /// Opens the transaction in which a claim is settled.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, QueueError> {
-        self.pool
-            .begin()
-            .await
-            .map_err(QueueError::database("begin to settle"))
+        self.pool.begin().answered("begin to settle").await
     }
 }
+
+/// A question to the database, which may have gone away without a word.
+trait Answered<T>: Future<Output = Result<T, sqlx::Error>> + Sized {
+    /// Waits for the answer, but not for ever.
+    async fn answered(self, operation: &'static str) -> Result<T, QueueError> {
+        in_time(self)
+            .await
+            .map_err(|source| QueueError::database(operation, source))
+    }
+}
+
+impl<T, F: Future<Output = Result<T, sqlx::Error>>> Answered<T> for F {}
 
 /// Demands that a fenced statement touched its one row.
 fn exactly_one(result: &sqlx::postgres::PgQueryResult) -> Result<(), QueueError> {

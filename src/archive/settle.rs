@@ -9,6 +9,7 @@ use super::attempt::DATABASE_PAUSE;
 use super::verdict::{History, Verdict};
 use super::{ArchiveError, Archiver, Report};
 use crate::crash::CrashPoint;
+use crate::deadline::in_time;
 use crate::error::{ErrorKind, chain};
 use crate::finance::ledger::{self, ObservedBy};
 use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
@@ -48,10 +49,12 @@ impl Archiver {
                     .await?;
             }
         }
-        tx.commit().await.map_err(|source| QueueError::Database {
-            operation: "settle",
-            source,
-        })?;
+        in_time(tx.commit())
+            .await
+            .map_err(|source| QueueError::Database {
+                operation: "settle",
+                source,
+            })?;
         CrashPoint::AfterSettle.pass();
         Ok(report)
     }
@@ -81,7 +84,8 @@ impl Archiver {
             return Ok(());
         };
         let status = recording.status.as_ref().map(RecordingStatus::as_str);
-        ledger::observe(connection, recording.id, cost, status, ObservedBy::Archive)
+        let observed = ledger::observe(connection, recording.id, cost, status, ObservedBy::Archive);
+        in_time(observed)
             .await
             .map_err(|source| QueueError::Database {
                 operation: "write the ledger",

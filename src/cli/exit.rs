@@ -73,7 +73,10 @@ impl Exit {
             }
             match cause.downcast_ref() {
                 Some(
-                    DatabaseError::Url(_) | DatabaseError::Newer(_) | DatabaseError::Refused { .. },
+                    DatabaseError::Url(_)
+                    | DatabaseError::Newer(_)
+                    | DatabaseError::Refused { .. }
+                    | DatabaseError::Multiplexed { .. },
                 ) => return Self::Usage,
                 Some(DatabaseError::Unreachable { .. } | DatabaseError::MigrationLocked(_)) => {
                     return Self::Later;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Queue, QueueError, exactly_one, interval};
+use super::{Answered, Queue, QueueError, exactly_one, interval};
 
 /// A turn that is not renewed for this long is another host's for the taking.
 const LEASE: Duration = Duration::from_mins(1);
@@ -68,8 +68,8 @@ impl Queue {
             interval(LEASE),
         )
         .fetch_optional(&self.pool)
-        .await
-        .map_err(QueueError::database("take the turn at a chore"))?;
+        .answered("take the turn at a chore")
+        .await?;
         Ok(lease_token.map(|lease_token| Turn {
             pool: &self.pool,
             chore,
@@ -104,8 +104,8 @@ impl Turn<'_> {
             interval(LEASE),
         )
         .execute(self.pool)
-        .await
-        .map_err(QueueError::database("keep the turn at a chore"))?;
+        .answered("keep the turn at a chore")
+        .await?;
         exactly_one(&renewed)
     }
 
@@ -121,8 +121,8 @@ impl Turn<'_> {
             interval(PAUSE),
         )
         .execute(self.pool)
+        .answered("end the turn at a chore")
         .await
         .map(drop)
-        .map_err(QueueError::database("end the turn at a chore"))
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Queue, QueueError, interval};
+use super::{Answered, Queue, QueueError, interval};
 use crate::error::ErrorKind;
 use crate::recording::RecordingId;
 
@@ -156,8 +156,8 @@ impl Queue {
             interval(self.lease),
         )
         .fetch_optional(&self.pool)
-        .await
-        .map_err(QueueError::database("renew the lease"))?
+        .answered("renew the lease")
+        .await?
         .ok_or(QueueError::LeaseLost)?;
         *claim.lock() = Confirmed {
             asked_at,

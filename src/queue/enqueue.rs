@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::QueueError;
+use super::{Answered, QueueError};
 use crate::error::ErrorKind;
 use crate::recording::RecordingId;
 
@@ -26,8 +26,8 @@ pub async fn enqueue(pool: &PgPool, ids: &[RecordingId]) -> Result<u64, QueueErr
             &batch,
         )
         .execute(pool)
-        .await
-        .map_err(QueueError::database("enqueue"))?
+        .answered("enqueue")
+        .await?
         .rows_affected();
     }
     Ok(new)
@@ -67,8 +67,8 @@ pub async fn retry(pool: &PgPool, chosen: &Chosen) -> Result<Vec<RecordingId>, Q
         kind,
     )
     .fetch_all(pool)
-    .await
-    .map_err(QueueError::database("retry"))?;
+    .answered("retry")
+    .await?;
     Ok(retried.into_iter().map(RecordingId::from).collect())
 }
 
@@ -82,8 +82,8 @@ pub async fn states(
         SELECT to_regclass('archiver.recordings') IS NOT NULL AS "exists!""#
     )
     .fetch_one(pool)
-    .await
-    .map_err(QueueError::database("look for the schema"))?;
+    .answered("look for the schema")
+    .await?;
     if !exists {
         return Ok(HashMap::new());
     }
@@ -94,8 +94,8 @@ pub async fn states(
         &ids,
     )
     .fetch_all(pool)
-    .await
-    .map_err(QueueError::database("look at recordings"))?;
+    .answered("look at recordings")
+    .await?;
     Ok(rows
         .into_iter()
         .map(|row| (row.recording_id.into(), row.state))
@@ -113,6 +113,6 @@ pub async fn has_unsettled(pool: &PgPool, project_id: &str) -> Result<bool, Queu
         project_id,
     )
     .fetch_one(pool)
+    .answered("look for what is not settled")
     .await
-    .map_err(QueueError::database("look for what is not settled"))
 }

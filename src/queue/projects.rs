@@ -1,6 +1,6 @@
 //! The projects that share one database.
 
-use super::{Queue, QueueError};
+use super::{Answered, Queue, QueueError};
 
 impl Queue {
     /// Registers this process's project, so that recordings whose project is unknown are left to
@@ -14,8 +14,8 @@ impl Queue {
             space,
         )
         .execute(&self.pool)
-        .await
-        .map_err(QueueError::database("register the project"))?;
+        .answered("register the project")
+        .await?;
         Ok(())
     }
 }

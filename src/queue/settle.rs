@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::claim::Claim;
-use super::{Queue, QueueError, exactly_one, interval, uploads};
+use super::{Answered, Queue, QueueError, exactly_one, interval, uploads};
 use crate::digest::Fingerprint;
 use crate::error::ErrorKind;
 use crate::recording::{Recording, RecordingStatus};
@@ -110,8 +110,8 @@ impl Queue {
             recording.metadata.to_jsonb_text(),
         )
         .execute(connection)
-        .await
-        .map_err(QueueError::database("describe the recording"))?;
+        .answered("describe the recording")
+        .await?;
         exactly_one(&result)
     }
 
@@ -150,8 +150,8 @@ impl Queue {
             object.evidence_value,
         )
         .execute(&mut *connection)
-        .await
-        .map_err(QueueError::database("complete the recording"))?;
+        .answered("complete the recording")
+        .await?;
         exactly_one(&result)?;
         if let Some(upload_id) = &object.upload_id {
             uploads::forget(&mut *connection, &claim, upload_id).await?;
@@ -185,8 +185,8 @@ impl Queue {
                 .and_then(|size| i64::try_from(size).ok()),
         )
         .execute(&mut *connection)
-        .await
-        .map_err(QueueError::database("put the recording off"))?;
+        .answered("put the recording off")
+        .await?;
         exactly_one(&result)?;
         let failure = Some(failure);
         finish_attempt(
@@ -227,8 +227,8 @@ impl Queue {
             waits,
         )
         .execute(&mut *connection)
-        .await
-        .map_err(QueueError::database("defer the recording"))?;
+        .answered("defer the recording")
+        .await?;
         exactly_one(&result)?;
         let failure = Some(failure);
         finish_attempt(
@@ -265,8 +265,8 @@ impl Queue {
                 .and_then(|size| i64::try_from(size).ok()),
         )
         .execute(&mut *connection)
-        .await
-        .map_err(QueueError::database("fail the recording"))?;
+        .answered("fail the recording")
+        .await?;
         exactly_one(&result)?;
         let failure = Some(failure);
         finish_attempt(connection, &claim, Outcome::Failed, failure, bytes_fetched).await
@@ -297,8 +297,8 @@ impl Queue {
             halts,
         )
         .execute(&mut *connection)
-        .await
-        .map_err(QueueError::database("release the recording"))?;
+        .answered("release the recording")
+        .await?;
         if result.rows_affected() == 0 {
             return Ok(());
         }
@@ -339,8 +339,8 @@ impl Queue {
             storable(&failure.message),
         )
         .execute(&mut *connection)
-        .await
-        .map_err(QueueError::database("hand the recording on"))?;
+        .answered("hand the recording on")
+        .await?;
         if result.rows_affected() == 0 {
             return Ok(Some(claim));
         }
@@ -371,8 +371,8 @@ async fn finish_attempt(
         i64::try_from(bytes_fetched).unwrap_or(i64::MAX),
     )
     .execute(connection)
-    .await
-    .map_err(QueueError::database("close the attempt"))?;
+    .answered("close the attempt")
+    .await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::{Claim, Queue, QueueError, exactly_one};
+use super::{Answered, Claim, Queue, QueueError, exactly_one};
 use crate::checkpoint::{Checkpoint, StoredPart, UploadRef, Validator};
 use crate::digest::{Crc64Nvme, Fingerprinting};
 
@@ -59,8 +59,8 @@ pub async fn stale_uploads(pool: &PgPool) -> Result<Vec<StaleUpload>, QueueError
         KEPT_FOR_DAYS,
     )
     .fetch_all(pool)
+    .answered("look for stale uploads")
     .await
-    .map_err(QueueError::database("look for stale uploads"))
 }
 
 /// Takes a stale upload, to abort it: from here on nobody goes on with it. `false` if somebody has
@@ -81,9 +81,9 @@ pub async fn take_stale_upload(pool: &PgPool, upload: &StaleUpload) -> Result<bo
         KEPT_FOR_DAYS,
     )
     .execute(pool)
+    .answered("take a stale upload")
     .await
     .map(|result| result.rows_affected() > 0)
-    .map_err(QueueError::database("take a stale upload"))
 }
 
 /// Forgets an upload that has been aborted.
@@ -95,9 +95,9 @@ pub async fn forget_stale_upload(pool: &PgPool, upload: &StaleUpload) -> Result<
         upload.upload_id,
     )
     .execute(pool)
+    .answered("forget an upload")
     .await
     .map(drop)
-    .map_err(QueueError::database("forget an upload"))
 }
 
 impl Queue {
@@ -127,8 +127,8 @@ impl Queue {
             begun.upload.verified_by,
         )
         .execute(&self.pool)
-        .await
-        .map_err(QueueError::database("remember the upload"))?;
+        .answered("remember the upload")
+        .await?;
         exactly_one(&result)
     }
 
@@ -168,8 +168,8 @@ impl Queue {
             object_url,
         )
         .fetch_all(&self.pool)
-        .await
-        .map_err(QueueError::database("take over what was left of an upload"))?;
+        .answered("take over what was left of an upload")
+        .await?;
         let left = rows.into_iter().map(|row| {
             let parts = row.numbers.unwrap_or_default().into_iter();
             let parts = parts
@@ -255,8 +255,8 @@ impl Queue {
             &sha256s as &[Option<String>],
         )
         .execute(&self.pool)
-        .await
-        .map_err(QueueError::database("write a checkpoint"))?;
+        .answered("write a checkpoint")
+        .await?;
         if result.rows_affected() == new_parts.len() as u64 {
             Ok(())
         } else {
@@ -285,9 +285,9 @@ pub(super) async fn forget(
         upload_id,
     )
     .execute(executor)
+    .answered("forget an upload")
     .await
     .map(drop)
-    .map_err(QueueError::database("forget an upload"))
 }
 
 fn signed(bytes: u64) -> i64 {

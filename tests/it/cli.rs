@@ -6,6 +6,7 @@ mod archive;
 mod doctor;
 mod ending;
 mod interrupted;
+mod outages;
 mod projects;
 mod queueing;
 mod resumed;

@@ -111,7 +111,7 @@ fn nothing_set_means_the_contract_s_defaults() {
     assert_eq!(storage.location, StorageLocation::File { root });
     assert_eq!(storage.checksum, ChecksumMode::Auto);
     assert_eq!(storage.verify, VerifyMode::Auto);
-    assert_eq!(storage.part_size_bytes, 6 << 20);
+    assert_eq!(storage.part_size_bytes, 5 << 20);
     assert_eq!(
         storage.layout.as_str(),
         "year={year}/month={month}/day={day}/{recording_id}.{ext}"

@@ -5,6 +5,7 @@ pub(crate) mod garage;
 pub(crate) mod line;
 pub(crate) mod postgres;
 pub(crate) mod s3;
+pub(crate) mod wire;
 pub(crate) mod world;
 
 use std::future::Future;
@@ -17,10 +18,19 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Tries `attempt` until it gives something, at most for half a minute.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
+    attempt: impl FnMut() -> F,
+) -> T {
+    within(30, what, attempt).await
+}
+
+/// Tries `attempt` until it gives something, at most for so many seconds.
+pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
+    seconds: u32,
+    what: &str,
     mut attempt: impl FnMut() -> F,
 ) -> T {
     let mut ticks = tokio::time::interval(Duration::from_millis(50));
-    for _ in 0..600 {
+    for _ in 0..seconds * 20 {
         ticks.tick().await;
         if let Some(value) = attempt().await {
             return value;

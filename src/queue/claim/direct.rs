@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::{Claim, ClaimedRow};
 use crate::digest::Sha256Digest;
 use crate::error::ErrorKind;
-use crate::queue::{JobState, Queue, QueueError, interval};
+use crate::queue::{Answered, JobState, Queue, QueueError, interval};
 use crate::recording::RecordingId;
 
 /// How far a direct claim may go.
@@ -116,8 +116,8 @@ impl Queue {
             wish == Wish::EvenArchived,
         )
         .fetch_optional(&self.pool)
-        .await
-        .map_err(QueueError::database("claim one recording"))?;
+        .answered("claim one recording")
+        .await?;
         match row {
             Some(row) => Ok(Direct::Claimed(row.into_claim(claimed_at))),
             None => self.obstacle(id).await,
@@ -136,8 +136,8 @@ impl Queue {
             self.project_id,
         )
         .fetch_optional(&self.pool)
-        .await
-        .map_err(QueueError::database("look at one recording"))?;
+        .answered("look at one recording")
+        .await?;
         let Some(row) = row else {
             return Ok(Direct::Unknown);
         };

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Claim, ClaimedRow};
-use crate::queue::{Queue, QueueError, interval};
+use crate::queue::{Answered, Queue, QueueError, interval};
 
 /// Looks from the front may take this share of the time: one part in so many.
 const FRONT_SHARE: u32 = 20;
@@ -187,9 +187,9 @@ impl Queue {
              WHERE r.recording_id = e.recording_id"#
         )
         .execute(&self.pool)
+        .answered("give back expired leases")
         .await
         .map(drop)
-        .map_err(QueueError::database("give back expired leases"))
     }
 
     /// Where each lane begins: right before its first row that is due, or now if it has none.
@@ -209,8 +209,8 @@ impl Queue {
             &LANES.map(|lane| lane.owner_id(&self.project_id).to_owned()),
         )
         .fetch_all(&self.pool)
-        .await
-        .map_err(QueueError::database("look for what is due"))?;
+        .answered("look for what is due")
+        .await?;
         let mut fronts = fronts.into_iter();
         Ok(LANES.map(|_| (fronts.next().unwrap_or_default(), Uuid::nil())))
     }
@@ -270,8 +270,8 @@ impl Queue {
             self.holder,
         )
         .fetch_all(&self.pool)
-        .await
-        .map_err(QueueError::database("claim what is due"))?;
+        .answered("claim what is due")
+        .await?;
         for row in &rows {
             cursor.pass(lane, (row.next_attempt_at, row.recording_id));
         }

@@ -50,7 +50,7 @@ async fn listening(world: &World) {
 }
 
 /// Status and body, or that nobody answers.
-async fn get(url: &str) -> Option<(u16, String)> {
+pub(super) async fn get(url: &str) -> Option<(u16, String)> {
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(10))
         .build()
