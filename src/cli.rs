@@ -16,6 +16,7 @@ mod bars;
 mod demo;
 mod doctor;
 mod exit;
+mod health;
 mod human;
 mod ids;
 mod lines;
@@ -71,6 +72,8 @@ enum Command {
     Sweep(upkeep::SweepArgs),
     /// Check configuration, database, API credentials and storage
     Doctor,
+    /// Ask the running service whether it is alive, as containers do
+    Health,
     /// Bring the database schema up to date
     Migrate(queueing::MigrateArgs),
     /// Show it all at work: a simulated SignalWire, a private Postgres, a file store
@@ -164,6 +167,7 @@ async fn dispatch(cli: Cli, progress: MultiProgress, color: bool) -> anyhow::Res
         Command::Reprice => upkeep::reprice(&session, &mut out).await,
         Command::Sweep(args) => upkeep::sweep(&session, &args, &mut out).await,
         Command::Doctor => doctor::run(&session, &mut out).await,
+        Command::Health => health::run(session.config.http.listen, &mut out).await,
         Command::Simulate(_) | Command::Demo(_) | Command::Completions(_) | Command::Man => {
             unreachable!("handled above, without a configuration")
         }

@@ -5,6 +5,7 @@ mod alone;
 mod archive;
 mod doctor;
 mod ending;
+mod health;
 mod interrupted;
 mod outages;
 mod projects;

@@ -11,7 +11,7 @@ use super::{id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "run",
     "archive",
     "enqueue",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 13] = [
     "reprice",
     "sweep",
     "doctor",
+    "health",
     "migrate",
     "demo",
     "simulate",
