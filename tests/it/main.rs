@@ -23,6 +23,7 @@ mod harness;
 mod ledger;
 mod links;
 mod migrations;
+mod packaging;
 mod patience;
 mod proof;
 mod readme;
