@@ -9,7 +9,7 @@ use crate::crash::CrashPoint;
 use crate::digest::Fingerprint;
 use crate::error::ErrorKind;
 use crate::memory::MemoryBudget;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::queue::{Claim, Outcome, Queue, StoredObject};
 use crate::recording::{Readiness, Recording};
 use crate::signalwire::SignalWire;
@@ -109,6 +109,7 @@ impl Archiver {
         progress: &Arc<Progress>,
         stop: &CancellationToken,
     ) -> Result<(StoredObject, Outcome), ArchiveError> {
+        progress.enter(Stage::Metadata);
         let asking = self.signalwire.recording(claim.recording_id());
         // The store is got to know meanwhile; what that meets is told where it matters.
         let (recording, _) = tokio::join!(
@@ -126,6 +127,7 @@ impl Archiver {
             progress,
             stop,
         };
+        progress.enter(Stage::Look);
         let left = unless(stop, self.left_uploads(&job)).await?;
         let (fingerprint, published) = match unless(stop, self.standing(&job, &left)).await? {
             Some(standing) => {
@@ -145,6 +147,7 @@ impl Archiver {
                 (Outcome::AlreadyArchived, proof, None, None)
             }
             Published::Ours { receipt, upload_id } => {
+                progress.enter(Stage::Prove);
                 let proving = self.storage.prove(key, &fingerprint, &receipt);
                 let proof = match unless(stop, proving).await {
                     Err(error) if error.kind() == ErrorKind::ChecksumMismatch => {
@@ -169,6 +172,7 @@ impl Archiver {
         fingerprint: &Fingerprint,
         proof: &Proof,
     ) -> Result<StoredObject, ArchiveError> {
+        job.progress.enter(Stage::Manifest);
         let archived_at = unless(job.stop, self.time_under_lease(job.claim)).await?;
         let manifest = Manifest::new(
             job.recording.id,

@@ -48,6 +48,10 @@
 //! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
 //! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`progress`], [`printable`], [`config`], [`crash`], [`deadline`] | ground only |
 //!
+//! [`metrics`] is filled by the doors from what stories report and stations show. How far a running
+//! attempt is stands in its row of `archiver.attempts`, so that `status` can tell from another
+//! process ([`progress::HowFar`]).
+//!
 //! [`simulator`] stands apart: a SignalWire for tests, the demo and trying out; nothing of the
 //! archiver knows it but the commands that start it. [`config`] is read by constructors only, and
 //! borrows one value from a station: the layout of keys ([`storage::Layout`]).

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::recording::RecordingId;
+
+mod stage;
+
+use stage::StageClock;
+pub use stage::{Stage, StageTimes};
 
 /// One transfer's counters.
 #[derive(Debug)]
@@ -21,6 +26,16 @@ pub struct Progress {
     begun_at: Instant,
     /// When the last byte came, in milliseconds since `begun_at`.
     moved_at_millis: AtomicU64,
+    stages: Mutex<StageClock>,
+}
+
+/// How far a transfer is at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HowFar {
+    pub stage: Option<Stage>,
+    pub received_bytes: u64,
+    pub resumed_bytes: u64,
+    pub total_bytes: Option<u64>,
 }
 
 /// Somebody is fetching; ends when dropped.
@@ -73,6 +88,29 @@ impl Progress {
         Some(self.total_bytes.load(Ordering::Relaxed)).filter(|total| *total > 0)
     }
 
+    /// The story has come to this stage.
+    pub fn enter(&self, stage: Stage) {
+        self.clock().enter(stage);
+    }
+
+    /// Ends the current stage, and says how long each took.
+    pub fn end_stages(&self) -> StageTimes {
+        self.clock().stop()
+    }
+
+    pub fn how_far(&self) -> HowFar {
+        HowFar {
+            stage: self.clock().stage(),
+            received_bytes: self.received_bytes(),
+            resumed_bytes: self.resumed_bytes(),
+            total_bytes: self.total_bytes(),
+        }
+    }
+
+    fn clock(&self) -> MutexGuard<'_, StageClock> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Something moved, though no byte is counted yet.
     pub fn touch(&self) {
         let millis = u64::try_from(self.begun_at.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -89,6 +127,7 @@ impl Default for Progress {
             fetching: AtomicUsize::default(),
             begun_at: Instant::now(),
             moved_at_millis: AtomicU64::default(),
+            stages: Mutex::default(),
         }
     }
 }
@@ -142,6 +181,15 @@ impl Board {
             .collect()
     }
 
+    /// How many are running now.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Media bytes received by all transfers so far, ended ones included.
     pub fn received_bytes(&self) -> u64 {
         let running = self.lock();
@@ -158,7 +206,7 @@ impl Board {
         )
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RecordingId, Arc<Progress>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RecordingId, Arc<Progress>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,6 @@
 //! One attempt around the story: keeps the lease while it runs, has it settled, reports it.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,16 @@ use super::{ArchiveError, Archiver, Notes};
 use crate::crash::CrashPoint;
 use crate::error::{Disposition, ErrorKind, chain};
 use crate::money::Usd;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage, StageTimes};
 use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
 use crate::recording::RecordingId;
 use crate::transfer::TransferError;
 
 /// How long a database that is away is left alone before it is asked again.
 pub(super) const DATABASE_PAUSE: Duration = Duration::from_millis(500);
+/// How far a transfer is is written down this often, and with a short lease as often as that is
+/// renewed.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// How one attempt ended, as everybody hears of it: logs, JSON lines, counters, progress.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ pub struct Report {
     pub halt: bool,
     pub bytes_fetched: u64,
     pub elapsed: Duration,
+    pub stages: StageTimes,
 }
 
 impl Archiver {
@@ -65,6 +70,7 @@ impl Archiver {
         };
         let bytes_fetched = progress.received_bytes();
         let (recording_id, attempt) = (claim.recording_id(), claim.attempt());
+        progress.enter(Stage::Settle);
         let settled = self
             .settle(claim, result, notes.recording.as_ref(), bytes_fetched)
             .await;
@@ -80,6 +86,7 @@ impl Archiver {
         report.cost = notes.recording.and_then(|recording| recording.cost);
         report.bytes_fetched = bytes_fetched;
         report.elapsed = started.elapsed();
+        report.stages = progress.end_stages();
         report.log();
         report
     }
@@ -96,6 +103,7 @@ impl Archiver {
         let mut story = pin!(self.archive(claim, notes, progress, &stop));
         tokio::select! {
             result = &mut story => result,
+            never = self.tell_progress(claim, progress) => match never {},
             lost = self.keep_lease(claim, progress) => {
                 stop.cancel();
                 // The story ends at its next step and cleans up on the way out.
@@ -132,6 +140,26 @@ impl Archiver {
             return Ok(now);
         }
         self.confirm_lease(claim).await
+    }
+
+    /// Writes down how far it is whenever that has changed, for `status`. A database that cannot
+    /// take it now takes the next one: nothing hangs on it.
+    async fn tell_progress(&self, claim: &Claim, progress: &Progress) -> Infallible {
+        let mut told = None;
+        loop {
+            tokio::time::sleep(TOLD_EVERY.min(self.queue.lease() / 3)).await;
+            let how_far = progress.how_far();
+            if told == Some(how_far) {
+                continue;
+            }
+            match self.queue.note_progress(claim, &how_far).await {
+                Ok(()) => told = Some(how_far),
+                Err(error) => tracing::debug!(
+                    recording.id = %claim.recording_id(),
+                    "{}", chain(&error)
+                ),
+            }
+        }
     }
 
     /// Renews the lease at a third of its length while bytes move. Returns when it is lost, or when
@@ -182,6 +210,7 @@ impl Report {
             halt: false,
             bytes_fetched: 0,
             elapsed: Duration::ZERO,
+            stages: StageTimes::NONE,
         }
     }
 
@@ -189,7 +218,7 @@ impl Report {
     /// `error` when it failed for good. A halt is told once by the worker, not here.
     fn log(&self) {
         let id = self.recording_id;
-        let (attempt, seconds) = (self.attempt, self.elapsed.as_secs_f64());
+        let (number, seconds) = (self.attempt, self.elapsed.as_secs_f64());
         let kind = self.failure.as_ref().map(|failure| failure.kind.as_str());
         let message = self
             .failure
@@ -199,25 +228,33 @@ impl Report {
             Outcome::Archived | Outcome::AlreadyArchived => {
                 let object = self.object.as_ref();
                 tracing::info!(
-                    recording.id = %id, job.attempt = attempt, outcome = self.outcome.as_str(),
+                    recording.id = %id, attempt.number = number,
+                    attempt.outcome = self.outcome.as_str(), attempt.seconds = seconds,
+                    attempt.fetched_bytes = self.bytes_fetched,
                     object.url = object.map(|object| object.object_url.as_str()),
                     object.size_bytes = object.map(|object| object.fingerprint.size_bytes),
-                    evidence = object.map(|object| object.evidence), seconds,
+                    object.evidence = object.map(|object| object.evidence),
                     "archived {id}"
                 );
             }
             Outcome::Deferred | Outcome::Retrying => tracing::warn!(
-                recording.id = %id, job.attempt = attempt, outcome = self.outcome.as_str(),
-                error.kind = kind, next_attempt_secs = self.delay.map(|delay| delay.as_secs()),
-                seconds, "{id} later: {message}"
+                recording.id = %id, attempt.number = number,
+                attempt.outcome = self.outcome.as_str(), attempt.seconds = seconds,
+                attempt.fetched_bytes = self.bytes_fetched, error.kind = kind,
+                next_attempt.secs = self.delay.map(|delay| delay.as_secs()),
+                "{id} later: {message}"
             ),
             Outcome::Failed => tracing::error!(
-                recording.id = %id, job.attempt = attempt, outcome = self.outcome.as_str(),
-                error.kind = kind, seconds, "{id} failed: {message}"
+                recording.id = %id, attempt.number = number,
+                attempt.outcome = self.outcome.as_str(), attempt.seconds = seconds,
+                attempt.fetched_bytes = self.bytes_fetched, error.kind = kind,
+                "{id} failed: {message}"
             ),
             Outcome::Released => tracing::debug!(
-                recording.id = %id, job.attempt = attempt, outcome = self.outcome.as_str(),
-                error.kind = kind, seconds, "released {id}: {message}"
+                recording.id = %id, attempt.number = number,
+                attempt.outcome = self.outcome.as_str(), attempt.seconds = seconds,
+                attempt.fetched_bytes = self.bytes_fetched, error.kind = kind,
+                "released {id}: {message}"
             ),
         }
     }

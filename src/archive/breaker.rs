@@ -37,6 +37,12 @@ impl Breaker {
         }
     }
 
+    /// Whether that side is taken to be down.
+    pub fn is_open(&self, kind: ErrorKind) -> bool {
+        self.counter(kind)
+            .is_some_and(|counter| counter.load(Ordering::Relaxed) >= FAILURES_IN_A_ROW)
+    }
+
     fn counter(&self, kind: ErrorKind) -> Option<&AtomicU32> {
         if kind == ErrorKind::ApiUnavailable {
             Some(&self.api)
@@ -63,9 +69,12 @@ mod tests {
         for _ in 0..4 {
             assert!(!breaker.note_failure(kind));
         }
+        assert!(!breaker.is_open(kind));
         assert!(breaker.note_failure(kind));
+        assert!(breaker.is_open(kind) && !breaker.is_open(ErrorKind::ApiUnavailable));
         assert!(!breaker.note_failure(ErrorKind::ApiUnavailable));
         breaker.close(kind);
+        assert!(!breaker.is_open(kind));
         assert!(!breaker.note_failure(kind));
     }
 

@@ -95,9 +95,14 @@ impl Checkpoints {
         let saving = queue.save_checkpoint(claim, upload_id, &due.parts, &due.state);
         match tokio::time::timeout(WRITTEN_WITHIN, saving).await {
             Ok(Ok(())) => self.saved = due.number,
-            Ok(Err(error)) => tracing::debug!("no checkpoint: {}", chain(&error)),
+            Ok(Err(error)) => tracing::debug!(
+                recording.id = %claim.recording_id(), "no checkpoint: {}", chain(&error)
+            ),
             Err(_) => {
-                tracing::debug!("no checkpoint: the database does not answer");
+                tracing::debug!(
+                    recording.id = %claim.recording_id(),
+                    "no checkpoint: the database does not answer"
+                );
                 self.quiet_until = Some(Instant::now() + QUIET_FOR);
             }
         }

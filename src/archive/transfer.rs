@@ -10,6 +10,7 @@ use crate::checkpoint::Checkpoint;
 use crate::crash::CrashPoint;
 use crate::digest::{Fingerprint, Fingerprinting};
 use crate::error::{ErrorKind, chain};
+use crate::progress::Stage;
 use crate::queue::{BegunUpload, LeftUpload};
 use crate::storage::{StorageError, Upload, UploadPlan};
 use crate::transfer::{Download, Resume, TransferError};
@@ -61,6 +62,7 @@ impl Archiver {
         job: &Job<'_>,
         left: Vec<LeftUpload>,
     ) -> Result<(Fingerprint, Published), ArchiveError> {
+        job.progress.enter(Stage::Transfer);
         let mut moving = match self.go_on(job, left).await? {
             Some(moving) => moving,
             None => self.begin(job).await?,
@@ -169,7 +171,9 @@ impl Archiver {
             if let Err(error) = unless(job.stop, remembered).await {
                 // Nobody else can know of it.
                 if let Err(error) = upload.abort().await {
-                    tracing::warn!(object.key = %job.key, "{}", chain(&error));
+                    tracing::warn!(
+                        recording.id = %job.recording.id, object.key = %job.key, "{}", chain(&error)
+                    );
                 }
                 return Err(error);
             }
@@ -215,6 +219,7 @@ impl Archiver {
         })
         .await?;
         CrashPoint::BeforeComplete.pass();
+        job.progress.enter(Stage::Publish);
         match unless(job.stop, upload.publish(&self.storage, &fingerprint)).await {
             Ok(receipt) => {
                 CrashPoint::AfterComplete.pass();
@@ -266,7 +271,9 @@ impl Archiver {
     async fn abort(&self, job: &Job<'_>, upload: Upload) {
         let Some(on_record) = upload.resumable() else {
             if let Err(error) = upload.abort().await {
-                tracing::warn!(object.key = %job.key, "{}", chain(&error));
+                tracing::warn!(
+                    recording.id = %job.recording.id, object.key = %job.key, "{}", chain(&error)
+                );
             }
             return;
         };
@@ -275,7 +282,9 @@ impl Archiver {
         }
         match upload.abort().await {
             Ok(()) => self.forget(job, &on_record.upload_id).await,
-            Err(error) => tracing::warn!(object.key = %job.key, "{}", chain(&error)),
+            Err(error) => tracing::warn!(
+                recording.id = %job.recording.id, object.key = %job.key, "{}", chain(&error)
+            ),
         }
     }
 
@@ -296,13 +305,17 @@ impl Archiver {
         }
         match self.storage.abort_upload(job.key, upload_id).await {
             Ok(()) => self.forget(job, upload_id).await,
-            Err(error) => tracing::warn!(object.key = %job.key, "{}", chain(&error)),
+            Err(error) => tracing::warn!(
+                recording.id = %job.recording.id, object.key = %job.key, "{}", chain(&error)
+            ),
         }
     }
 
     async fn forget(&self, job: &Job<'_>, upload_id: &str) {
         if let Err(error) = self.queue.forget_upload(job.claim, upload_id).await {
-            tracing::warn!(object.key = %job.key, "{}", chain(&error));
+            tracing::warn!(
+                recording.id = %job.recording.id, object.key = %job.key, "{}", chain(&error)
+            );
         }
     }
 }

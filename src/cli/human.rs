@@ -66,6 +66,33 @@ pub(super) fn count(number: i64, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
+/// Texts for people end here; what is longer than a line goes on below.
+const WIDTH: usize = 79;
+
+/// `start` and then the words of `text`, with further lines as far in as the text begins. A word
+/// that is longer than a line stays whole: it may be copied.
+pub(super) fn hanging(start: &str, text: &str) -> String {
+    let indent = start.chars().count();
+    let mut lines = start.to_owned();
+    let mut column = indent;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > indent {
+            if column + 1 + length > WIDTH {
+                lines.push('\n');
+                lines.extend(std::iter::repeat_n(' ', indent));
+                column = indent;
+            } else {
+                lines.push(' ');
+                column += 1;
+            }
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
+}
+
 /// Lines up rows under a header; the columns named in `right` are numbers.
 ///
 /// Nothing is wrapped or cut: the lines may be piped into other tools.
@@ -109,6 +136,25 @@ mod tests {
         assert_eq!(at(-7_200), "2 h ago");
         assert_eq!(at(-172_800), "2 days ago");
         assert_eq!(at(240), "in 4 min");
+    }
+
+    #[test]
+    fn a_long_text_goes_on_below_where_it_began() {
+        let words = ["word"; 30].join(" ");
+        let text = hanging("start     ", &words);
+        assert!(text.lines().count() > 1);
+        for (number, line) in text.lines().enumerate() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+            let start = if number == 0 {
+                "start     w"
+            } else {
+                "          w"
+            };
+            assert!(line.starts_with(start), "{line}");
+        }
+        let whole = "x".repeat(200);
+        assert_eq!(hanging("", &whole), whole);
+        assert_eq!(hanging("key  ", ""), "key  ");
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::recording::RecordingId;
 
 mod overview_text;
 mod recording_text;
+mod running_text;
 mod style;
+mod trouble_text;
 
 use style::Style;
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::recording::RecordingId;
 
+mod lists;
 mod recording;
 
 pub use recording::{Attempt, CostObservation, RecordingDetails};
@@ -23,6 +24,8 @@ pub struct Overview {
     pub states: States,
     /// Pending and claimable now.
     pub due: i64,
+    /// Since when the one that is overdue longest could have been claimed.
+    pub oldest_due_at: Option<DateTime<Utc>>,
     /// Pending, but not before a later time.
     pub waiting: i64,
     /// When the first of the waiting is due.
@@ -32,6 +35,10 @@ pub struct Overview {
     /// What the workers hold, oldest claim first.
     pub claims: Vec<HeldRecording>,
     pub archived: Archived,
+    /// Pending again after something went wrong, by reason, most frequent first.
+    pub retrying: Vec<KindCount>,
+    /// Those of them that were queued more than a day ago, oldest first, ten at most.
+    pub stuck: Vec<StuckRecording>,
     /// Given up, by reason, most frequent first.
     pub failed: Vec<KindCount>,
     /// Archived, but found damaged or gone since, by reason.
@@ -62,9 +69,52 @@ pub struct HeldRecording {
     pub claimed_at: Option<DateTime<Utc>>,
     /// In the past when the worker died: anybody may claim the recording then.
     pub lease_expires_at: DateTime<Utc>,
+    /// A word of [`crate::progress::Stage`], as of `progress_at` like all that follows.
+    pub stage: Option<String>,
+    pub fetched_bytes: Option<i64>,
+    /// What earlier attempts had left in the store.
+    pub resumed_bytes: Option<i64>,
+    /// Of the whole file, as far as known.
+    pub size_bytes: Option<i64>,
+    /// When the attempt last wrote down that it had got further.
+    pub progress_at: Option<DateTime<Utc>>,
 }
 
-/// Recordings and bytes archived: ever, since midnight UTC, and in the last 24 hours.
+impl HeldRecording {
+    /// Media bytes that are in by now, whoever fetched them.
+    pub fn there_bytes(&self) -> i64 {
+        self.fetched_bytes.unwrap_or(0) + self.resumed_bytes.unwrap_or(0)
+    }
+
+    /// The average since it was claimed; `None` while nothing has come.
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        let millis = (self.progress_at? - self.claimed_at?).num_milliseconds();
+        let bytes = i128::from(self.fetched_bytes?) * 1000;
+        let rate = bytes.checked_div(millis.into())?;
+        u64::try_from(rate).ok().filter(|rate| *rate > 0)
+    }
+
+    /// How many seconds the rest takes at that rate.
+    pub fn secs_left(&self) -> Option<i64> {
+        let left = self.size_bytes? - self.there_bytes();
+        let rate = i64::try_from(self.bytes_per_second()?).ok()?;
+        left.max(0).checked_div(rate)
+    }
+}
+
+/// A recording that has been tried for long and is not archived yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StuckRecording {
+    pub recording_id: Uuid,
+    pub enqueued_at: DateTime<Utc>,
+    pub attempts_burnt: i32,
+    pub next_attempt_at: DateTime<Utc>,
+    pub error_kind: String,
+    pub error_message: Option<String>,
+}
+
+/// Recordings and bytes archived: ever, since midnight UTC, in the last 24 hours and in the last
+/// hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Archived {
     pub recordings: i64,
@@ -73,6 +123,10 @@ pub struct Archived {
     pub size_bytes_today: i64,
     pub recordings_last_24h: i64,
     pub size_bytes_last_24h: i64,
+    pub recordings_last_hour: i64,
+    pub size_bytes_last_hour: i64,
+    /// The first one of the last hour: what came since then is a pace.
+    pub first_last_hour_at: Option<DateTime<Utc>>,
 }
 
 /// How many recordings share an error kind.
@@ -108,6 +162,8 @@ pub async fn overview(pool: &PgPool) -> Result<Overview, OverviewError> {
                    AS "waiting!",
                min(next_attempt_at) FILTER (WHERE state = 'pending' AND next_attempt_at > now())
                    AS next_due_at,
+               min(next_attempt_at) FILTER (WHERE state = 'pending' AND next_attempt_at <= now())
+                   AS oldest_due_at,
                min(enqueued_at) FILTER (WHERE state = 'pending') AS oldest_pending_enqueued_at,
                coalesce(sum(size_bytes) FILTER (WHERE state = 'archived'), 0)::bigint
                    AS "size_bytes!",
@@ -116,49 +172,26 @@ pub async fn overview(pool: &PgPool) -> Result<Overview, OverviewError> {
                    AS "size_bytes_today!",
                count(*) FILTER (WHERE archived_last_24h) AS "recordings_last_24h!",
                coalesce(sum(size_bytes) FILTER (WHERE archived_last_24h), 0)::bigint
-                   AS "size_bytes_last_24h!"
+                   AS "size_bytes_last_24h!",
+               count(*) FILTER (WHERE archived_last_hour) AS "recordings_last_hour!",
+               coalesce(sum(size_bytes) FILTER (WHERE archived_last_hour), 0)::bigint
+                   AS "size_bytes_last_hour!",
+               min(archived_at) FILTER (WHERE archived_last_hour) AS first_last_hour_at
           FROM archiver.recordings,
        LATERAL (SELECT state = 'archived' AND archived_at >= date_trunc('day', now(), 'UTC')
                            AS archived_today,
                        state = 'archived' AND archived_at > now() - interval '24 hours'
-                           AS archived_last_24h) recent"#
+                           AS archived_last_24h,
+                       state = 'archived' AND archived_at > now() - interval '1 hour'
+                           AS archived_last_hour) recent"#
     )
     .fetch_one(&mut *snapshot)
     .await?;
-    let claims = sqlx::query_as!(
-        HeldRecording,
-        r#"-- queue::overview::overview
-        SELECT r.recording_id, r.leased_by AS "leased_by!", a.started_at AS "claimed_at?",
-               r.lease_expires_at AS "lease_expires_at!"
-          FROM archiver.recordings r
-          LEFT JOIN archiver.attempts a USING (recording_id, lease_token)
-         WHERE r.state = 'in_progress'
-         ORDER BY a.started_at NULLS FIRST, r.recording_id"#
-    )
-    .fetch_all(&mut *snapshot)
-    .await?;
-    let failed = sqlx::query_as!(
-        KindCount,
-        r#"-- queue::overview::overview
-        SELECT error_kind AS "error_kind!", count(*) AS "recordings!"
-          FROM archiver.recordings
-         WHERE state = 'failed'
-         GROUP BY error_kind
-         ORDER BY count(*) DESC, error_kind"#
-    )
-    .fetch_all(&mut *snapshot)
-    .await?;
-    let damaged = sqlx::query_as!(
-        KindCount,
-        r#"-- queue::overview::overview
-        SELECT error_kind AS "error_kind!", count(*) AS "recordings!"
-          FROM archiver.recordings
-         WHERE state = 'archived' AND error_kind IN ('checksum_mismatch', 'object_missing')
-         GROUP BY error_kind
-         ORDER BY count(*) DESC, error_kind"#
-    )
-    .fetch_all(&mut *snapshot)
-    .await?;
+    let claims = lists::claims(&mut snapshot).await?;
+    let retrying = lists::retrying(&mut snapshot).await?;
+    let stuck = lists::stuck(&mut snapshot).await?;
+    let failed = lists::failed(&mut snapshot).await?;
+    let damaged = lists::damaged(&mut snapshot).await?;
     snapshot.rollback().await?;
     Ok(Overview {
         now: counts.now,
@@ -170,6 +203,7 @@ pub async fn overview(pool: &PgPool) -> Result<Overview, OverviewError> {
         },
         due: counts.due,
         waiting: counts.waiting,
+        oldest_due_at: counts.oldest_due_at,
         next_due_at: counts.next_due_at,
         oldest_pending_enqueued_at: counts.oldest_pending_enqueued_at,
         claims,
@@ -180,7 +214,12 @@ pub async fn overview(pool: &PgPool) -> Result<Overview, OverviewError> {
             size_bytes_today: counts.size_bytes_today,
             recordings_last_24h: counts.recordings_last_24h,
             size_bytes_last_24h: counts.size_bytes_last_24h,
+            recordings_last_hour: counts.recordings_last_hour,
+            size_bytes_last_hour: counts.size_bytes_last_hour,
+            first_last_hour_at: counts.first_last_hour_at,
         },
+        retrying,
+        stuck,
         failed,
         damaged,
     })

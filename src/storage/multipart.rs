@@ -201,7 +201,7 @@ impl S3 {
                 // Listing is a right of its own, which archiving does not take.
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                     let error = StorageError::said(operation(), said.status, &said.body);
-                    tracing::warn!("cannot go on with an upload: {error}");
+                    tracing::warn!(object.key = %path, "cannot go on with an upload: {error}");
                     return Ok(None);
                 }
                 _ => return Ok(None),

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 
-use super::overview_text::cure;
 use super::style::Style;
+use super::trouble_text::cure;
 use crate::cli::human;
 use crate::printable::printable;
 use crate::queue::overview::RecordingDetails;
@@ -40,7 +40,12 @@ pub(super) fn write(
 fn write_facts(facts: &[Fact<'_>], out: &mut dyn Write) -> io::Result<()> {
     for (name, value) in facts {
         if let Some(value) = value {
-            writeln!(out, "{name:<20}{}", printable(value))?;
+            let (start, value) = (format!("{name:<20}"), printable(value));
+            match *name {
+                // Sentences; all else may be copied.
+                "error" | "what helps" => writeln!(out, "{}", human::hanging(&start, &value))?,
+                _ => writeln!(out, "{start}{value}")?,
+            }
         }
     }
     Ok(())
@@ -190,37 +195,25 @@ fn write_attempts(details: &RecordingDetails, style: Style, out: &mut dyn Write)
     if details.attempts.is_empty() {
         return writeln!(out, "none yet");
     }
-    let rows = details
-        .attempts
-        .iter()
-        .map(|attempt| {
-            let took = attempt.finished_at.unwrap_or(details.now) - attempt.started_at;
-            vec![
-                attempt.attempt.to_string(),
-                human::time_and_age(attempt.started_at, details.now),
-                human::span(took),
-                printable(&attempt.leased_by).into_owned(),
-                attempt
-                    .outcome
-                    .clone()
-                    .unwrap_or_else(|| "running".to_owned()),
-                human::size(attempt.bytes_fetched.into()),
-                known(attempt.error_kind.as_deref()),
-                known(attempt.error_message.as_deref()),
-            ]
-        })
-        .collect();
-    let header = [
-        "attempt",
-        "started (UTC)",
-        "took",
-        "by",
-        "outcome",
-        "fetched",
-        "error_kind",
-        "error",
-    ];
-    writeln!(out, "{}", human::table(&header, &[0, 2, 5], rows))
+    for attempt in &details.attempts {
+        let took = attempt.finished_at.unwrap_or(details.now) - attempt.started_at;
+        let outcome = attempt.outcome.as_deref().unwrap_or("running");
+        let facts = format!(
+            "{}, {outcome} after {}, {} fetched, by {}",
+            human::time_and_age(attempt.started_at, details.now),
+            human::span(took),
+            human::size(attempt.bytes_fetched.into()),
+            printable(&attempt.leased_by),
+        );
+        let start = format!("{:>3}  ", attempt.attempt);
+        writeln!(out, "{}", human::hanging(&start, &facts))?;
+        if let Some(kind) = &attempt.error_kind {
+            let message = attempt.error_message.as_deref().unwrap_or("no message");
+            let why = format!("{kind}: {message}");
+            writeln!(out, "{}", human::hanging("     ", &printable(&why)))?;
+        }
+    }
+    Ok(())
 }
 
 fn known(text: Option<&str>) -> String {
