@@ -8,8 +8,8 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
-use crate::config::{Config, Environment};
-use crate::telemetry::{self, LogFormat, Verbosity};
+use crate::config::{Config, Environment, LogFormat};
+use crate::telemetry::{self, Verbosity};
 
 mod archive;
 mod bars;
@@ -44,9 +44,9 @@ pub struct Cli {
     /// Configuration file [default: ./config.toml, then /etc/recording-archiver/config.toml]
     #[arg(long, global = true, value_name = "PATH")]
     config: Option<PathBuf>,
-    /// How log lines on stderr look
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
+    /// How log lines look [default: log.format, which fits where stderr goes]
+    #[arg(long, global = true, value_enum)]
+    log_format: Option<LogFormat>,
     #[command(subcommand)]
     command: Command,
 }
@@ -111,9 +111,15 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Run(_) => Verbosity::Service,
         _ => Verbosity::Command,
     };
-    telemetry::init(cli.log_format, verbosity, color, &progress);
+    let config = configuration(&cli);
+    let configured = config.as_ref().ok().and_then(Option::as_ref);
+    let format = cli
+        .log_format
+        .or_else(|| configured.and_then(|config| config.log.format));
+    telemetry::init(format, verbosity, color, &progress);
 
-    match dispatch(cli, progress, color).await {
+    let dispatched = async { dispatch(cli, config?, progress, color).await };
+    match dispatched.await {
         Ok(exit) => exit.into(),
         Err(error) if exit::is_closed_pipe(&error) => Exit::Done.into(),
         Err(error) => {
@@ -124,22 +130,29 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
-async fn dispatch(cli: Cli, progress: MultiProgress, color: bool) -> anyhow::Result<Exit> {
-    let mut out = io::stdout();
-    // These need no configuration.
+/// What the command is to go by; `None` for those that need no configuration.
+fn configuration(cli: &Cli) -> anyhow::Result<Option<Config>> {
     match cli.command {
-        Command::Simulate(args) => {
-            simulate::run(*args, &mut out).await?;
-            return Ok(Exit::Done);
+        Command::Simulate(_) | Command::Demo(_) | Command::Completions(_) | Command::Man => {
+            Ok(None)
         }
-        Command::Demo(args) => return demo::run(&args, &progress, color, &mut out).await,
-        Command::Completions(args) => return shell::completions(&args, &mut out),
-        Command::Man => return shell::manual(&mut out),
-        _ => {}
+        _ => {
+            let environment = Environment::process().context("find the current directory")?;
+            Ok(Some(Config::load(cli.config.as_deref(), &environment)?))
+        }
     }
+}
 
-    let environment = Environment::process().context("find the current directory")?;
-    let config = Config::load(cli.config.as_deref(), &environment)?;
+async fn dispatch(
+    cli: Cli,
+    config: Option<Config>,
+    progress: MultiProgress,
+    color: bool,
+) -> anyhow::Result<Exit> {
+    let mut out = io::stdout();
+    let Some(config) = config else {
+        return unconfigured(cli.command, &progress, color, &mut out).await;
+    };
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -169,8 +182,27 @@ async fn dispatch(cli: Cli, progress: MultiProgress, color: bool) -> anyhow::Res
         Command::Doctor => doctor::run(&session, &mut out).await,
         Command::Health => health::run(session.config.http.listen, &mut out).await,
         Command::Simulate(_) | Command::Demo(_) | Command::Completions(_) | Command::Man => {
-            unreachable!("handled above, without a configuration")
+            unreachable!("these have no configuration")
         }
+    }
+}
+
+/// The commands that need no configuration.
+async fn unconfigured(
+    command: Command,
+    progress: &MultiProgress,
+    color: bool,
+    out: &mut io::Stdout,
+) -> anyhow::Result<Exit> {
+    match command {
+        Command::Simulate(args) => {
+            simulate::run(*args, out).await?;
+            Ok(Exit::Done)
+        }
+        Command::Demo(args) => demo::run(&args, progress, color, out).await,
+        Command::Completions(args) => shell::completions(&args, out),
+        Command::Man => shell::manual(out),
+        _ => unreachable!("all others have a configuration"),
     }
 }
 

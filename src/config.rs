@@ -34,8 +34,9 @@ pub use error::ConfigError;
 pub use raw::Origin;
 pub use schedule::{CronSchedule, ScheduleError};
 pub use sections::{
-    ChecksumMode, DatabaseConfig, FinanceConfig, HttpConfig, S3Credentials, SignalWireConfig,
-    StorageConfig, StorageLocation, SweepConfig, TransferConfig, VerifyMode, WorkerConfig,
+    ChecksumMode, DatabaseConfig, FinanceConfig, HttpConfig, LogConfig, LogFormat, S3Credentials,
+    SignalWireConfig, StorageConfig, StorageLocation, SweepConfig, TransferConfig, VerifyMode,
+    WorkerConfig,
 };
 
 use check::Checker;
@@ -54,6 +55,7 @@ pub struct Config {
     pub sweep: SweepConfig,
     pub finance: FinanceConfig,
     pub http: HttpConfig,
+    pub log: LogConfig,
     signalwire: Result<SignalWireConfig, Vec<String>>,
     storage: StorageConfig,
     missing_for_storage: Vec<String>,
@@ -88,6 +90,7 @@ impl Config {
         let sweep = checker.sweep();
         let finance = checker.finance();
         let http = checker.http();
+        let log = checker.log();
         checker.chores_not_available();
 
         if !settings.problems.is_empty() {
@@ -122,6 +125,7 @@ impl Config {
             sweep,
             finance,
             http,
+            log,
             signalwire,
             storage,
             missing_for_storage,

@@ -10,8 +10,8 @@ use super::environment::Environment;
 use super::keys::{self, Key};
 use super::raw::{Given, Origin, Settings};
 use super::sections::{
-    FinanceConfig, HttpConfig, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation,
-    SweepConfig, TransferConfig, WorkerConfig,
+    FinanceConfig, HttpConfig, LogConfig, S3Credentials, SignalWireConfig, StorageConfig,
+    StorageLocation, SweepConfig, TransferConfig, WorkerConfig,
 };
 use super::value;
 
@@ -274,6 +274,15 @@ impl Checker<'_> {
     pub(super) fn http(&mut self) -> HttpConfig {
         HttpConfig {
             listen: self.value("http.listen", value::listen),
+        }
+    }
+
+    pub(super) fn log(&mut self) -> LogConfig {
+        LogConfig {
+            format: self.value("log.format", |text| match text {
+                "auto" => Ok(None),
+                word => parse_word(word).map(Some),
+            }),
         }
     }
 

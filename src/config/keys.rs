@@ -156,6 +156,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("finance.schedule", Text, Some("0 0 3 * * *")),
     Key::new("finance.final_after", Quantity, Some("7d")),
     Key::new("http.listen", Text, Some("127.0.0.1:9464")),
+    Key::new("log.format", Text, Some("auto")),
 ];
 
 /// The key of that name; `None` if there is none.

@@ -122,6 +122,30 @@ pub enum VerifyMode {
     ReadBack,
 }
 
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people: a line an event.
+    Text,
+    /// An object a line.
+    Json,
+    /// Sent to the systemd journal with each field as a field of its own.
+    Journald,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            "journald" => Ok(Self::Journald),
+            _ => Err("expected one of auto, text, json, journald"),
+        }
+    }
+}
+
 impl FromStr for ChecksumMode {
     type Err = &'static str;
 
@@ -214,4 +238,11 @@ pub struct FinanceConfig {
 pub struct HttpConfig {
     /// `None` means off.
     pub listen: Option<SocketAddr>,
+}
+
+/// What is told of the work.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// `None`: as fits where stderr goes.
+    pub format: Option<LogFormat>,
 }

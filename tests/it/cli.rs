@@ -7,6 +7,7 @@ mod doctor;
 mod ending;
 mod health;
 mod interrupted;
+mod logs;
 mod outages;
 mod projects;
 mod queueing;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The keys of the contract's table.
-const CONTRACT: [&str; 34] = [
+const CONTRACT: [&str; 35] = [
     "data_dir",
     "signalwire.space",
     "signalwire.project_id",
@@ -52,6 +52,7 @@ const CONTRACT: [&str; 34] = [
     "finance.schedule",
     "finance.final_after",
     "http.listen",
+    "log.format",
 ];
 
 /// A directory of its own, perhaps with a `config.toml`.
@@ -178,6 +179,7 @@ fn every_key_has_its_environment_variable() {
             "part_size" => "16MiB",
             "memory_limit" => "64MiB",
             "layout" => "{recording_id}",
+            "format" => "json",
             "allow_private_media" => "true",
             "requests_per_second"
             | "connections"
@@ -365,7 +367,7 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         |
       4 | max_attempts = '3'
         |                ^^^
-    DIR/config.toml:6:2: unknown key `wroker`; outside of sections there is data_dir; sections are signalwire, database, storage, transfer, worker, discovery, verify, sweep, finance, http
+    DIR/config.toml:6:2: unknown key `wroker`; outside of sections there is data_dir; sections are signalwire, database, storage, transfer, worker, discovery, verify, sweep, finance, http, log
         |
       6 | [wroker]
         |  ^^^^^^
