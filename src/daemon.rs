@@ -1,11 +1,15 @@
 //! The long-running service: a schedule that rings, a worker that claims, a life that ends well.
 
+mod gauges;
 mod http;
 mod lifecycle;
+mod readiness;
 mod schedule;
 mod worker;
 
-pub use http::{Health, HttpServer};
+pub use gauges::Gauges;
+pub use http::{Health, HttpServer, Service};
 pub use lifecycle::{Shutdown, notify_ready};
+pub use readiness::{Readiness, Standing};
 pub use schedule::{Chime, Chimes};
 pub use worker::{Ending, Pulse, Worker};

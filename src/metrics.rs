@@ -1,5 +1,7 @@
 //! Counters for Prometheus. All series exist from the start; none carries an ID, and money is not
 //! among them (a counter is a float): ask SQL.
+//!
+//! Names follow the rules of the field: one prefix, base units, `_total` for what only grows.
 
 use std::sync::Arc;
 
@@ -8,18 +10,29 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use self::flow::Flow;
+pub use self::queue::Claiming;
+use self::queue::QueueGauges;
 use crate::archive::Report;
 use crate::config::{SignalWireConfig, TransferConfig};
 use crate::error::ErrorKind;
 use crate::memory::MemoryBudget;
-use crate::queue::Outcome;
+use crate::progress::Stage;
+use crate::queue::{Depth, Outcome};
 use crate::transfer::Traffic;
 
 mod flow;
+mod queue;
+mod text;
+
+/// In seconds: a small recording takes some hundredths, a large one hours.
+const DURATION_BUCKETS: [f64; 13] = [
+    0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0,
+];
 
 /// The process's counters; clones count into the same.
 #[derive(Debug, Clone)]
@@ -27,10 +40,14 @@ pub struct Metrics {
     registry: Arc<Registry>,
     attempts: Family<OutcomeLabel, Counter>,
     errors: Family<KindLabel, Counter>,
+    retries: Family<KindLabel, Counter>,
+    attempt_duration: Histogram,
+    stage_duration: Family<StageLabel, Histogram, fn() -> Histogram>,
     fetched_bytes: Counter,
     archived_bytes: Counter,
     last_archived: Gauge,
     flow: Flow,
+    queue: QueueGauges,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,6 +58,23 @@ struct OutcomeLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+fn durations() -> Histogram {
+    Histogram::new(DURATION_BUCKETS)
+}
+
+fn of_each_kind() -> Family<KindLabel, Counter> {
+    let family = Family::default();
+    for kind in ErrorKind::ALL.map(ErrorKind::as_str) {
+        drop(family.get_or_create(&KindLabel { kind }));
+    }
+    family
 }
 
 impl Metrics {
@@ -64,16 +98,34 @@ impl Metrics {
         }
         registry.register("attempts", "Attempts by how they ended", attempts.clone());
 
-        let errors = Family::<KindLabel, Counter>::default();
-        for kind in ErrorKind::ALL {
-            drop(errors.get_or_create(&KindLabel {
-                kind: kind.as_str(),
-            }));
-        }
+        let errors = of_each_kind();
         registry.register(
             "errors",
             "Attempts that did not end well, by error kind",
             errors.clone(),
+        );
+
+        let retries = of_each_kind();
+        registry.register(
+            "retries",
+            "Recordings put off to be tried again, by error kind",
+            retries.clone(),
+        );
+        let attempt_duration = durations();
+        registry.register(
+            "attempt_duration_seconds",
+            "How long attempts took from claim to verdict",
+            attempt_duration.clone(),
+        );
+        let stage_duration =
+            Family::<StageLabel, Histogram, fn() -> Histogram>::new_with_constructor(durations);
+        for stage in Stage::ALL.map(Stage::as_str) {
+            drop(stage_duration.get_or_create(&StageLabel { stage }));
+        }
+        registry.register(
+            "stage_duration_seconds",
+            "How long attempts spent in each stage that they reached",
+            stage_duration.clone(),
         );
 
         let fetched_bytes = Counter::default();
@@ -96,14 +148,19 @@ impl Metrics {
         );
         let flow = Flow::default();
         registry.register_collector(Box::new(flow.clone()));
+        let queue = QueueGauges::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             attempts,
             errors,
+            retries,
+            attempt_duration,
+            stage_duration,
             fetched_bytes,
             archived_bytes,
             last_archived,
             flow,
+            queue,
         }
     }
 
@@ -118,6 +175,21 @@ impl Metrics {
         self.flow.watch(traffic, memory, transfer, signalwire);
     }
 
+    /// Shows what was measured of the queue just now.
+    pub fn show_queue(&self, depth: &Depth) {
+        self.queue.measured(depth);
+    }
+
+    /// Shows that the queue could not be measured; what was seen last stays, with its time.
+    pub fn show_no_database(&self) {
+        self.queue.not_measured();
+    }
+
+    /// Shows what this process does with the queue.
+    pub fn show_claiming(&self, now: &Claiming) {
+        self.queue.claiming(now);
+    }
+
     /// Counts how an attempt ended.
     pub fn count(&self, report: &Report) {
         let outcome = report.outcome.as_str();
@@ -126,6 +198,15 @@ impl Metrics {
         if let Some(failure) = &report.failure {
             let kind = failure.kind.as_str();
             self.errors.get_or_create(&KindLabel { kind }).inc();
+            if matches!(report.outcome, Outcome::Retrying | Outcome::Deferred) {
+                self.retries.get_or_create(&KindLabel { kind }).inc();
+            }
+        }
+        self.attempt_duration.observe(report.elapsed.as_secs_f64());
+        for (stage, spent) in report.stages.reached() {
+            let stage = stage.as_str();
+            let stage = self.stage_duration.get_or_create(&StageLabel { stage });
+            stage.observe(spent.as_secs_f64());
         }
         if let Some(object) = &report.object {
             if report.outcome == Outcome::Archived {
@@ -133,6 +214,12 @@ impl Metrics {
             }
             self.last_archived.set(object.archived_at.timestamp());
         }
+    }
+
+    /// All series in the older text format of Prometheus (0.0.4), for collectors that do not ask
+    /// for `OpenMetrics`.
+    pub fn encode_classic(&self) -> String {
+        text::classic(&self.encode())
     }
 
     /// All series in the text format of `OpenMetrics`.

@@ -14,7 +14,9 @@ use super::exit::Exit;
 use super::session::Session;
 use crate::archive::{Archiver, Report};
 use crate::config::CronSchedule;
-use crate::daemon::{Chime, Chimes, Ending, Health, HttpServer, Shutdown, Worker, notify_ready};
+use crate::daemon::{
+    Chime, Chimes, Ending, Gauges, Health, HttpServer, Service, Shutdown, Worker, notify_ready,
+};
 use crate::database::{Database, DatabaseError};
 use crate::error::chain;
 use crate::finance::ledger;
@@ -161,14 +163,15 @@ async fn service(
     let pool = database.pool();
     let archiver = prepare(session, pool).await?;
     let (reports, mut heard) = mpsc::unbounded_channel::<Report>();
-    let worker = Worker::new(
-        Arc::clone(&archiver),
-        config.worker.concurrency,
-        Board::default(),
-        reports,
-    );
+    let (board, concurrency) = (Board::default(), config.worker.concurrency);
+    let worker = Worker::new(Arc::clone(&archiver), concurrency, board.clone(), reports);
     // The first to be there is this one: nobody else fills it.
-    drop(health.running.set((worker.pulse(), pool.clone())));
+    drop(health.running.set(Service {
+        pulse: worker.pulse(),
+        readiness: worker.readiness(),
+        pool: pool.clone(),
+        gauges: Gauges::new(Arc::clone(&archiver), board, concurrency),
+    }));
     let mut tasks = JoinSet::new();
     let bell = Arc::new(Notify::new());
     {

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::gauges::Gauges;
+use super::readiness::{Readiness, Standing};
 use super::worker::Pulse;
+use crate::error::chain;
 use crate::metrics::Metrics;
 
 /// A loop that has not been seen for this long is stuck: it beats every 15 s, but a claim or a
@@ -22,14 +25,23 @@ use crate::metrics::Metrics;
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 /// A database that does not answer within this time is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(3);
+const OPEN_METRICS: &str = "application/openmetrics-text";
 
 /// What the answers are made from.
-///
-/// Empty until the database has been reached: alive, but not ready.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    pub running: Arc<OnceLock<(Pulse, PgPool)>>,
+    /// Empty until the database has been reached: alive, but not ready.
+    pub running: Arc<OnceLock<Service>>,
     pub metrics: Metrics,
+}
+
+/// The service once it runs.
+#[derive(Debug)]
+pub struct Service {
+    pub pulse: Pulse,
+    pub readiness: Readiness,
+    pub pool: PgPool,
+    pub gauges: Gauges,
 }
 
 /// The listening server.
@@ -67,10 +79,8 @@ impl HttpServer {
 }
 
 async fn livez(State(health): State<Health>) -> (StatusCode, String) {
-    let age = health
-        .running
-        .get()
-        .map_or(Duration::ZERO, |(pulse, _)| pulse.age());
+    let running = health.running.get();
+    let age = running.map_or(Duration::ZERO, |service| service.pulse.age());
     if age < STUCK_AFTER {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
@@ -79,24 +89,46 @@ async fn livez(State(health): State<Health>) -> (StatusCode, String) {
     }
 }
 
-async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
-    let Some((_, pool)) = health.running.get() else {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "waiting for the database\n",
-        );
-    };
-    let asked = sqlx::query("SELECT 1").execute(pool);
-    match tokio::time::timeout(READY_WITHIN, asked).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ok\n"),
-        _ => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer\n",
-        ),
+async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
+    match is_ready(&health).await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
     }
 }
 
-async fn metrics(State(health): State<Health>) -> impl IntoResponse {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], health.metrics.encode())
+/// Ready is who claims and reaches the database; else the reason.
+async fn is_ready(health: &Health) -> Result<(), String> {
+    let Some(service) = health.running.get() else {
+        return Err("waiting for the database\n".to_owned());
+    };
+    match service.readiness.standing() {
+        Standing::Claiming => {}
+        standing => return Err(standing.to_string()),
+    }
+    let asked = sqlx::query("SELECT 1").execute(&service.pool);
+    match tokio::time::timeout(READY_WITHIN, asked).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(format!(
+            "the database does not answer\nerror: {}\n",
+            chain(&error)
+        )),
+        Err(_) => Err("the database does not answer\n".to_owned()),
+    }
+}
+
+/// In `OpenMetrics` for whoever asks for it, as Prometheus does; else in the older format, which
+/// everybody reads.
+async fn metrics(State(health): State<Health>, headers: HeaderMap) -> impl IntoResponse {
+    if let Some(service) = health.running.get() {
+        service.gauges.look(service, &health.metrics).await;
+    }
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let (content_type, text) = if accept.is_some_and(|accept| accept.contains(OPEN_METRICS)) {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        (content_type, health.metrics.encode())
+    } else {
+        let content_type = "text/plain; version=0.0.4; charset=utf-8";
+        (content_type, health.metrics.encode_classic())
+    };
+    ([(CONTENT_TYPE, content_type)], text)
 }

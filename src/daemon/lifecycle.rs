@@ -72,6 +72,11 @@ fn notify_stopping() {
     notify(sd_notify::NotifyState::Stopping);
 }
 
+/// Tells systemd in a line what `systemctl status` is to show.
+pub(super) fn notify_status(line: &str) {
+    notify(sd_notify::NotifyState::Status(line));
+}
+
 /// Feeds systemd's watchdog: the worker's loop is alive.
 pub(super) fn notify_alive() {
     notify(sd_notify::NotifyState::Watchdog);

@@ -12,6 +12,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 use super::lifecycle::{Shutdown, notify_alive};
+use super::readiness::Readiness;
 use crate::archive::{Archiver, Report};
 use crate::error::{ErrorKind, chain};
 use crate::progress::Board;
@@ -55,6 +56,7 @@ pub struct Worker {
     running: JoinSet<Report>,
     ids: HashMap<Id, RecordingId>,
     pulse: Pulse,
+    readiness: Readiness,
 }
 
 impl Worker {
@@ -74,12 +76,18 @@ impl Worker {
             running: JoinSet::new(),
             ids: HashMap::new(),
             pulse: Pulse::new(),
+            readiness: Readiness::default(),
         }
     }
 
     /// Says at any time how long ago the loop was last seen alive.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
+    }
+
+    /// Says at any time whether it claims, and if not, why.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// Archives all that is due now and what becomes due meanwhile, then ends.
@@ -120,6 +128,7 @@ impl Worker {
                 if shutdown.soft.run_until_cancelled(check).await == Some(true) {
                     tracing::info!("{} is cured: claiming again", halted.kind);
                     (last_halt, halt) = (halt, None);
+                    self.readiness.claiming();
                     look_at = Some(Instant::now());
                     continue;
                 }
@@ -141,6 +150,7 @@ impl Worker {
                             "claiming is halted: {message}. Cure: {}. It is checked again by itself",
                             kind.cure()
                         );
+                        self.readiness.halt(kind, &message);
                         halt = Some(Halt::after(last_halt.take(), kind));
                     }
                 }
@@ -150,6 +160,7 @@ impl Worker {
                 () = tokio::time::sleep_until(wake_at.map_or(turn_at, |at| at.min(turn_at))) => {}
             }
         }
+        self.readiness.stopping();
         self.finish_running().await;
     }
 
@@ -163,6 +174,7 @@ impl Worker {
             Ok(look_again_at) => {
                 if outage.take().is_some() {
                     tracing::info!("the database is back: claiming again");
+                    self.readiness.claiming();
                 }
                 look_again_at
             }
@@ -173,6 +185,7 @@ impl Worker {
                             "nothing is claimed until the database is back: {}",
                             chain(&error)
                         );
+                        self.readiness.no_database(&chain(&error));
                         FIRST_OUTAGE
                     }
                     Some(wait) => (wait * 2).min(LONGEST_OUTAGE),

@@ -22,6 +22,7 @@ mod garage;
 mod harness;
 mod ledger;
 mod links;
+mod metrics;
 mod migrations;
 mod packaging;
 mod patience;

@@ -5,8 +5,7 @@ use recording_archiver::simulator::SimulatedRecording;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::KIB;
-use super::service::get;
+use super::{KIB, get};
 use crate::harness::binary::{Binary, Running};
 use crate::harness::s3::{Call, StoreFault};
 use crate::harness::wire::Wire;

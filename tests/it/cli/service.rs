@@ -1,6 +1,5 @@
 //! `run`: what wakes it, what it tells over HTTP, what it lives through.
 
-use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,8 @@ use recording_archiver::simulator::{MediaFault, MetadataFault, Times};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{KIB, id, offer};
-use crate::harness::binary::{Binary, Running};
+use super::{KIB, demand_status, end, get, id, offer};
+use crate::harness::binary::Binary;
 use crate::harness::eventually;
 use crate::harness::line::Line;
 use crate::harness::world::World;
@@ -47,28 +46,6 @@ async fn listening(world: &World) {
         (world.number(listeners).await > 0).then_some(())
     })
     .await;
-}
-
-/// Status and body, or that nobody answers.
-pub(super) async fn get(url: &str) -> Option<(u16, String)> {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
-        .build()
-        .unwrap();
-    let answer = client.get(url).send().await.ok()?;
-    Some((answer.status().as_u16(), answer.text().await.ok()?))
-}
-
-async fn demand_status(url: &str, status: u16) {
-    eventually(&format!("{url} answers {status}"), || async {
-        (get(url).await?.0 == status).then_some(())
-    })
-    .await;
-}
-
-async fn end(daemon: Running) -> String {
-    daemon.signal(Signal::SIGTERM);
-    daemon.ended().await.demand_code(0).stderr
 }
 
 #[tokio::test]
@@ -140,82 +117,6 @@ async fn the_schedule_rings_where_no_notification_comes() {
 }
 
 #[tokio::test]
-async fn every_series_exists_from_the_start_and_counts() {
-    let world = World::local().await;
-    let daemon = scheduled(&world, NEVER).start(&["run"]);
-    let http = daemon.http().await;
-    let metrics = || async { get(&format!("{http}/metrics")).await.unwrap().1 };
-    let series = |text: &str| -> BTreeSet<String> {
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
-        samples
-            .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
-            .collect()
-    };
-    let first = metrics().await;
-    let mut expected: BTreeSet<String> = [
-        "archived_bytes_total",
-        "fetched_bytes_total",
-        "last_archived_timestamp_seconds",
-        "received_bytes_total",
-        "range_breaks_total",
-        "dead_links_total",
-        "media_connections",
-        "media_connections_per_host_limit",
-        "media_connections_per_recording_limit",
-        "bandwidth_limit_bytes_per_second",
-        "buffer_bytes",
-        "buffer_limit_bytes",
-        "api_requests_per_second_limit",
-    ]
-    .map(|name| format!("recording_archiver_{name}"))
-    .into();
-    expected.insert(format!(
-        "recording_archiver_build_info{{version=\"{}\"}}",
-        env!("CARGO_PKG_VERSION")
-    ));
-    for outcome in [
-        "archived",
-        "already_archived",
-        "deferred",
-        "retrying",
-        "failed",
-        "released",
-    ] {
-        expected.insert(format!(
-            "recording_archiver_attempts_total{{outcome=\"{outcome}\"}}"
-        ));
-    }
-    for kind in ErrorKind::ALL {
-        expected.insert(format!(
-            "recording_archiver_errors_total{{kind=\"{kind}\"}}"
-        ));
-    }
-    assert_eq!(series(&first), expected, "{first}");
-    assert!(first.ends_with("# EOF\n"), "{first}");
-
-    let recording = offer(&world, [1], 3 * KIB)[0];
-    world.enqueue(recording).await;
-    world.enqueue(id(2)).await;
-    for sample in [
-        "attempts_total{outcome=\"archived\"} 1",
-        "attempts_total{outcome=\"failed\"} 1",
-        "errors_total{kind=\"not_found\"} 1",
-        "errors_total{kind=\"stalled\"} 0",
-        "archived_bytes_total 3072",
-        "fetched_bytes_total 3072",
-    ] {
-        let line = format!("recording_archiver_{sample}\n");
-        eventually(&line, || async {
-            metrics().await.contains(&line).then_some(())
-        })
-        .await;
-    }
-    assert_eq!(series(&metrics().await), expected);
-    end(daemon).await;
-    assert_eq!(get(&http).await, None, "nobody listens any more");
-}
-
-#[tokio::test]
 async fn a_database_that_is_away_is_waited_for_at_start_and_later() {
     let world = World::local().await;
     let line = Line::cut_off(world.database_options()).await;
@@ -237,6 +138,11 @@ async fn a_database_that_is_away_is_waited_for_at_start_and_later() {
         .demand_log("nothing is claimed until the database is back")
         .await;
     demand_status(&format!("{http}/livez"), 200).await;
+    let (_, why) = get(&format!("{http}/readyz")).await.unwrap();
+    assert!(
+        why.starts_with("nothing is claimed until the database is back\nerror: "),
+        "{why}"
+    );
     world.enqueue(id(2)).await;
     line.mend();
     demand_status(&format!("{http}/readyz"), 200).await;
@@ -296,6 +202,23 @@ async fn a_refused_token_halts_the_claiming_is_told_once_and_burns_nothing() {
     let binary = scheduled(&world, EVERY_SECOND).with("SIGNALWIRE_API_TOKEN", "PTwrong");
     let daemon = binary.start(&["run"]);
     daemon.demand_log("claiming is halted").await;
+    let http = daemon.http().await;
+    demand_status(&format!("{http}/readyz"), 503).await;
+    demand_status(&format!("{http}/livez"), 200).await;
+    let (_, why) = get(&format!("{http}/readyz")).await.unwrap();
+    for part in [
+        "claiming is halted: unauthorized\n",
+        "\nerror: ",
+        &format!("\ncure: {}\n", ErrorKind::Unauthorized.cure()),
+        "s; checked again by itself\n",
+    ] {
+        assert!(why.contains(part), "{part:?} is missing in\n{why}");
+    }
+    let (_, metrics) = get(&format!("{http}/metrics")).await.unwrap();
+    for (kind, halted) in [("unauthorized", 1), ("storage_denied", 0)] {
+        let sample = format!("recording_archiver_claiming_halted{{kind=\"{kind}\"}} {halted}\n");
+        assert!(metrics.contains(&sample), "{sample}: {metrics}");
+    }
     world.enqueue(id(6)).await;
     let log = end(daemon).await;
     assert_eq!(log.matches("claiming is halted").count(), 1, "{log}");
@@ -324,8 +247,14 @@ async fn one_that_fails_does_not_keep_the_others() {
     for id in &ids[2..] {
         settled(&world, *id).await;
     }
+    let http = daemon.http().await;
+    demand_status(&format!("{http}/readyz"), 200).await;
     daemon.signal(Signal::SIGTERM);
     daemon.demand_log("stopping").await;
+    demand_status(&format!("{http}/readyz"), 503).await;
+    let (_, why) = get(&format!("{http}/readyz")).await.unwrap();
+    assert_eq!(why, "stopping: nothing more is claimed\n");
+    demand_status(&format!("{http}/livez"), 200).await;
     daemon.signal(Signal::SIGTERM);
     daemon.ended().await.demand_code(1);
 }

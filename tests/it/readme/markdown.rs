@@ -38,7 +38,7 @@ pub(super) fn is_code(text: &str) -> bool {
 }
 
 /// The rows of the table whose first heading this is, cell by cell.
-pub(super) fn table(heading: &str) -> Vec<Vec<String>> {
+pub(crate) fn table(heading: &str) -> Vec<Vec<String>> {
     let start = format!("\n| {heading} |");
     let (_, after) = README.split_once(&start).expect("the table is there");
     let rows: Vec<Vec<String>> = after
