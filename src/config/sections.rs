@@ -122,14 +122,12 @@ pub enum VerifyMode {
     ReadBack,
 }
 
-/// How log lines look.
+/// How log lines look: as text for people, as an object a line, or in the systemd journal with each
+/// field as a field of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people: a line an event.
     Text,
-    /// An object a line.
     Json,
-    /// Sent to the systemd journal with each field as a field of its own.
     Journald,
 }
 
