@@ -218,7 +218,9 @@ impl Report {
     /// `error` when it failed for good. A halt is told once by the worker, not here.
     fn log(&self) {
         let id = self.recording_id;
-        let (number, seconds) = (self.attempt, self.elapsed.as_secs_f64());
+        // Milliseconds are enough to read.
+        let seconds = (self.elapsed.as_secs_f64() * 1000.0).round() / 1000.0;
+        let number = self.attempt;
         let kind = self.failure.as_ref().map(|failure| failure.kind.as_str());
         let message = self
             .failure

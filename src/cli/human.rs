@@ -93,6 +93,13 @@ pub(super) fn hanging(start: &str, text: &str) -> String {
     lines
 }
 
+/// Two texts on one line, or the second one below and further in, if they are too long for that.
+pub(super) fn beside_or_below(first: &str, second: &str) -> String {
+    let fits = first.chars().count() + 1 + second.chars().count() <= WIDTH;
+    let between = if fits { " " } else { "\n  " };
+    format!("{first}{between}{second}")
+}
+
 /// Lines up rows under a header; the columns named in `right` are numbers.
 ///
 /// Nothing is wrapped or cut: the lines may be piped into other tools.
@@ -155,6 +162,14 @@ mod tests {
         let whole = "x".repeat(200);
         assert_eq!(hanging("", &whole), whole);
         assert_eq!(hanging("key  ", ""), "key  ");
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_comes_below() {
+        assert_eq!(beside_or_below("one", "two"), "one two");
+        let long = "x".repeat(WIDTH - 4);
+        assert_eq!(beside_or_below("one", &long), format!("one {long}"));
+        assert_eq!(beside_or_below("four", &long), format!("four\n  {long}"));
     }
 
     #[test]

@@ -100,12 +100,13 @@ async fn the_queue_at_a_glance_says_what_waits_works_failed_and_helps() {
     busy_queue(&pool).await;
     let text = shown(&pool, None, StatusOutput::Text).await;
     for part in [
-        "pending            2  1 due now; 1 later, the next in 4 min; oldest queued 3 h ago\n",
+        "pending            2  oldest queued 3 h ago\n  due now          1\n",
+        "\n  later            1  the next in 4 min\n",
         "in_progress        2\n",
         "archived           2  3.0 KiB\n  last 24 h        1  2.0 KiB\n  last hour        1  2.0 KiB\n",
         "failed             2\n",
-        "000000000003  by host-a:1 for 10 min\n  just begun\n",
-        "000000000004  by host-b:2 for 10 min\n  its lease ended 5 min ago, anybody may claim it\n",
+        "000000000003  for 10 min by host-a:1\n  just begun\n",
+        "000000000004  for 10 min by host-b:2\n  its lease ended 5 min ago, anybody may claim it\n",
         "object_conflict               1  another object stands under the key: move it\n",
         "\n                                 away, then run `retry`\n",
         "from_the_future               1  written by another version",
@@ -186,7 +187,7 @@ async fn what_is_going_on_has_its_rate_and_an_end_in_sight() {
     let text = shown(&pool, None, StatusOutput::Text).await;
     for part in [
         "in_progress        2  2.0 MiB/s\n",
-        "000003  by host-a:1 for 1 min\n  transfer, 30 % of 1000.0 MiB, 2.0 MiB/s, 5 min left\n",
+        "000003  for 1 min by host-a:1\n  transfer, 30 % of 1000.0 MiB, 2.0 MiB/s, 5 min left\n",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
     }
@@ -238,7 +239,7 @@ async fn what_is_tried_again_and_again_is_told_with_its_reason() {
         "\nTo be tried again\nerror_kind           recordings  what helps\n\
          stalled                       2  check the network; raise",
         "still tried, the oldest first\n\
-         00000000-0000-0000-0000-000000000002  3 days ago, 7 attempts burnt, due in 4 min\n  \
+         00000000-0000-0000-0000-000000000002  3 days ago, 7 attempts, due in 4 min\n  \
          stalled: no byte moved\n\nFailed\n",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
@@ -286,7 +287,7 @@ async fn a_person_is_told_of_twenty_claims_and_that_there_are_more() {
                         lease_token = recording_id, lease_expires_at = now() + interval '1 hour'";
     execute(&pool, claim).await;
     let text = shown(&pool, None, StatusOutput::Text).await;
-    assert_eq!(text.matches("  by host-a:1").count(), 20, "{text}");
+    assert_eq!(text.matches(" by host-a:1\n").count(), 20, "{text}");
     assert!(text.contains("\nand 3 more; --output json has them all\n"));
     assert_eq!(
         json(&pool, None).await["claims"].as_array().unwrap().len(),

@@ -28,8 +28,16 @@ pub(super) fn write(overview: &Overview, style: Style, out: &mut dyn Write) -> i
         0 => String::new(),
         _ => size(bytes),
     };
+    let oldest = overview
+        .oldest_pending_enqueued_at
+        .map(|at| format!("oldest queued {}", human::age(at, now)));
+    let next = overview
+        .next_due_at
+        .map(|at| format!("the next {}", human::age(at, now)));
     let lines = [
-        ("pending", states.pending, pending(overview)),
+        ("pending", states.pending, oldest.unwrap_or_default()),
+        ("  due now", overview.due, String::new()),
+        ("  later", overview.waiting, next.unwrap_or_default()),
         (
             "in_progress",
             states.in_progress,
@@ -66,22 +74,6 @@ pub(super) fn write(overview: &Overview, style: Style, out: &mut dyn Write) -> i
     }
     running_text::write(overview, style, out)?;
     trouble_text::write(overview, style, out)
-}
-
-fn pending(overview: &Overview) -> String {
-    let now = overview.now;
-    let mut parts = Vec::new();
-    if overview.due > 0 {
-        parts.push(format!("{} due now", overview.due));
-    }
-    if let Some(next) = overview.next_due_at {
-        let next = human::age(next, now);
-        parts.push(format!("{} later, the next {next}", overview.waiting));
-    }
-    if let Some(oldest) = overview.oldest_pending_enqueued_at {
-        parts.push(format!("oldest queued {}", human::age(oldest, now)));
-    }
-    parts.join("; ")
 }
 
 /// How long the queue takes at the pace of the last hour. `None` while two recordings have not

@@ -197,11 +197,14 @@ fn write_attempts(details: &RecordingDetails, style: Style, out: &mut dyn Write)
     }
     for attempt in &details.attempts {
         let took = attempt.finished_at.unwrap_or(details.now) - attempt.started_at;
-        let outcome = attempt.outcome.as_deref().unwrap_or("running");
+        let took = human::span(took);
+        let outcome = match &attempt.outcome {
+            Some(outcome) => format!("{outcome} after {took}"),
+            None => format!("running for {took}"),
+        };
         let facts = format!(
-            "{}, {outcome} after {}, {} fetched, by {}",
+            "{}, {outcome}, {} fetched, by {}",
             human::time_and_age(attempt.started_at, details.now),
-            human::span(took),
             human::size(attempt.bytes_fetched.into()),
             printable(&attempt.leased_by),
         );

@@ -39,10 +39,11 @@ pub(super) fn write(overview: &Overview, style: Style, out: &mut dyn Write) -> i
     for claim in overview.claims.iter().take(SHOWN) {
         let since = claim
             .claimed_at
-            .map(|at| format!(" for {}", human::span(now - at)))
+            .map(|at| format!("  for {}", human::span(now - at)))
             .unwrap_or_default();
-        let holder = printable(&claim.leased_by);
-        writeln!(out, "{}  by {holder}{since}", claim.recording_id)?;
+        let held = format!("{}{since}", claim.recording_id);
+        let holder = format!("by {}", printable(&claim.leased_by));
+        writeln!(out, "{}", human::beside_or_below(&held, &holder))?;
         if claim.lease_expires_at <= now {
             let ended = human::age(claim.lease_expires_at, now);
             let line = format!("  its lease ended {ended}, anybody may claim it");

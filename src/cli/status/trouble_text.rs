@@ -101,7 +101,7 @@ fn write_stuck(overview: &Overview, style: Style, out: &mut dyn Write) -> io::Re
             human::age(*enqueued_at, overview.now),
             human::age(*next_attempt_at, overview.now),
         );
-        writeln!(out, "{recording_id}  {queued}, {tried} burnt, due {next}")?;
+        writeln!(out, "{recording_id}  {queued}, {tried}, due {next}")?;
         let why = format!(
             "{error_kind}: {}",
             error_message.as_deref().unwrap_or("no message")
