@@ -181,11 +181,9 @@ impl Worker {
             Err(error) => {
                 let wait = match *outage {
                     None => {
-                        tracing::error!(
-                            "nothing is claimed until the database is back: {}",
-                            chain(&error)
-                        );
-                        self.readiness.no_database(&chain(&error));
+                        let message = chain(&error);
+                        self.readiness.no_database(&message);
+                        tracing::error!("nothing is claimed until the database is back: {message}");
                         FIRST_OUTAGE
                     }
                     Some(wait) => (wait * 2).min(LONGEST_OUTAGE),

@@ -230,6 +230,49 @@ async fn a_refused_token_halts_the_claiming_is_told_once_and_burns_nothing() {
 }
 
 #[tokio::test]
+async fn an_api_that_is_down_opens_the_breaker_and_one_that_is_back_closes_it() {
+    let world = World::local().await;
+    let ids = offer(&world, 1..=8, KIB);
+    let down = MetadataFault::Status(503);
+    world.simulator.inject_for_all(down, Times::Always);
+    let daemon = scheduled(&world, EVERY_SECOND).start(&["run"]);
+    let http = daemon.http().await;
+    demand_status(&format!("{http}/readyz"), 200).await;
+    for id in &ids {
+        world.enqueue(*id).await;
+    }
+    demand_status(&format!("{http}/readyz"), 503).await;
+    let (_, why) = get(&format!("{http}/readyz")).await.unwrap();
+    assert!(
+        why.starts_with("claiming is halted: api_unavailable\n"),
+        "{why}"
+    );
+    let demand_samples = |open: u8| {
+        let http = &http;
+        async move {
+            let (_, metrics) = get(&format!("{http}/metrics")).await.unwrap();
+            for (sample, value) in [
+                ("breaker_open{side=\"api\"}", open),
+                ("breaker_open{side=\"storage\"}", 0),
+                ("claiming_halted{kind=\"api_unavailable\"}", open),
+                ("claiming_halted{kind=\"storage_unavailable\"}", 0),
+            ] {
+                let line = format!("recording_archiver_{sample} {value}\n");
+                assert!(metrics.contains(&line), "{line}: {metrics}");
+            }
+        }
+    };
+    demand_samples(1).await;
+    world.simulator.clear_faults();
+    demand_status(&format!("{http}/readyz"), 200).await;
+    demand_samples(0).await;
+    for id in &ids {
+        archived(&world, *id).await;
+    }
+    end(daemon).await;
+}
+
+#[tokio::test]
 async fn one_that_fails_does_not_keep_the_others() {
     let world = World::local().await;
     let ids = offer(&world, 1..=8, KIB);
