@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use super::QueueError;
+use super::{Answered, QueueError};
 
 /// The queue of the whole database at one moment, all projects together.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,8 +59,8 @@ pub async fn depth(pool: &PgPool) -> Result<Depth, QueueError> {
                   FROM archiver.recordings WHERE state = 'failed') AS failed_secs"#
     )
     .fetch_one(pool)
-    .await
-    .map_err(QueueError::database("measure the depth"))?;
+    .answered("measure the depth")
+    .await?;
     let waiting = |recordings: i64, secs: Option<f64>| Waiting {
         recordings,
         oldest_secs: secs.unwrap_or(0.0).max(0.0),

@@ -1,6 +1,6 @@
 //! How far a running attempt is, written down for whoever looks from another process.
 
-use super::{Claim, Queue, QueueError};
+use super::{Answered, Claim, Queue, QueueError};
 use crate::progress::{HowFar, Stage};
 
 impl Queue {
@@ -22,8 +22,8 @@ impl Queue {
             how_far.total_bytes.map(bytes),
         )
         .execute(&self.pool)
+        .answered("note how far an attempt is")
         .await
         .map(drop)
-        .map_err(QueueError::database("note how far an attempt is"))
     }
 }
