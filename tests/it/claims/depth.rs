@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use recording_archiver::queue::{Cursor, Queue};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use uuid::Uuid;
 
 use crate::harness::world::World;
 use crate::seed::execute;
@@ -29,15 +30,7 @@ async fn what_was_claimed_before_is_not_walked_over_though_a_snapshot_keeps_it()
     let mut old = PgConnection::connect_with(&world.database_options())
         .await
         .unwrap();
-    let mut snapshot = old.begin().await.unwrap();
-    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        .execute(&mut *snapshot)
-        .await
-        .unwrap();
-    sqlx::query("SELECT FROM archiver.recordings LIMIT 1")
-        .execute(&mut *snapshot)
-        .await
-        .unwrap();
+    let snapshot = old_snapshot(&mut old).await;
 
     let lease = Duration::from_hours(1);
     let queue = Queue::new(pool.clone(), "project".to_owned(), "test".to_owned(), lease);
@@ -76,6 +69,117 @@ async fn a_claim_walks_its_lane_in_order_whatever_the_statistics_say() {
             "{plan}"
         );
     }
+}
+
+/// For `.ci/queue-depth`: takes minutes, and says what it saw.
+#[tokio::test]
+#[ignore = "takes minutes"]
+async fn a_million_rows_are_claimed_as_fast_as_a_few_thousand() {
+    for held in [false, true] {
+        let world = World::local().await;
+        let lease = Duration::from_hours(1);
+        let queue = Queue::new(
+            world.pool.clone(),
+            "project".to_owned(),
+            "test".to_owned(),
+            lease,
+        );
+        println!("an old snapshot is {}held", if held { "" } else { "not " });
+        fill(&world.pool, 10_000).await;
+        let shallow = Rates::measured(&queue, &world.pool, &mut Cursor::default()).await;
+        println!("     10,000 rows: {shallow:?}");
+        fill(&world.pool, 1_000_000).await;
+        execute(&world.pool, "ANALYZE archiver.recordings").await;
+        let mut old = PgConnection::connect_with(&world.database_options())
+            .await
+            .unwrap();
+        let snapshot = if held {
+            Some(old_snapshot(&mut old).await)
+        } else {
+            None
+        };
+        let mut cursor = Cursor::default();
+        let mut worst: f64 = 1.0;
+        for claimed in [0, 100_000, 300_000, 600_000] {
+            while passed(&world.pool).await < claimed + 10_000 {
+                settle_batch(&queue, &world.pool, &mut cursor, 1000).await;
+            }
+            let deep = Rates::measured(&queue, &world.pool, &mut cursor).await;
+            let (one, many) = (deep.one / shallow.one, deep.twenty / shallow.twenty);
+            println!(
+                "{claimed:>7} of 1,000,000: {deep:?}, {one:.2} and {many:.2} of the shallow queue"
+            );
+            worst = worst.min(one).min(many);
+        }
+        drop(snapshot);
+        assert!(worst > 0.5, "it slows down with depth: {worst}");
+    }
+}
+
+/// Recordings claimed and settled in a second, in batches of this size.
+#[derive(Debug)]
+struct Rates {
+    one: f64,
+    twenty: f64,
+}
+
+impl Rates {
+    async fn measured(queue: &Queue, pool: &PgPool, cursor: &mut Cursor) -> Self {
+        let mut rates = [0.0; 2];
+        for (rate, batch) in rates.iter_mut().zip([1, 20]) {
+            let (began, mut done) = (Instant::now(), 0);
+            while done < 2000 {
+                done += settle_batch(queue, pool, cursor, batch).await;
+            }
+            *rate = f64::from(u32::try_from(done).unwrap()) / began.elapsed().as_secs_f64();
+        }
+        let [one, twenty] = rates;
+        Self { one, twenty }
+    }
+}
+
+async fn settle_batch(queue: &Queue, pool: &PgPool, cursor: &mut Cursor, batch: usize) -> usize {
+    let due = queue.claim_due(cursor, batch).await.unwrap();
+    let ids: Vec<Uuid> = due
+        .claims
+        .iter()
+        .map(|claim| claim.recording_id().uuid())
+        .collect();
+    sqlx::query(
+        "WITH ended AS (
+             UPDATE archiver.attempts SET outcome = 'failed', finished_at = now()
+              WHERE recording_id = ANY ($1) AND outcome IS NULL)
+         UPDATE archiver.recordings
+            SET state = 'failed', error_kind = 'not_found', error_message = 'not found',
+                finalized_at = now(), lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
+          WHERE recording_id = ANY ($1)",
+    )
+    .bind(&ids)
+    .execute(pool)
+    .await
+    .unwrap();
+    ids.len()
+}
+
+async fn passed(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM archiver.attempts")
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+async fn old_snapshot(connection: &mut PgConnection) -> Transaction<'_, Postgres> {
+    let mut snapshot = connection.begin().await.unwrap();
+    for statement in [
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SELECT FROM archiver.recordings LIMIT 1",
+    ] {
+        sqlx::query(statement)
+            .execute(&mut *snapshot)
+            .await
+            .unwrap();
+    }
+    snapshot
 }
 
 async fn fill(pool: &PgPool, rows: usize) {
