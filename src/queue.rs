@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
-use crate::deadline::in_time;
+use chrono::{DateTime, Utc};
 use sqlx::postgres::types::PgInterval;
 use sqlx::{PgPool, Postgres, Transaction};
+
+use crate::deadline::in_time;
 
 mod bell;
 mod chore;
@@ -111,6 +113,14 @@ trait Answered<T>: Future<Output = Result<T, sqlx::Error>> + Sized {
 }
 
 impl<T, F: Future<Output = Result<T, sqlx::Error>>> Answered<T> for F {}
+
+/// The time by which everything in the queue happens.
+pub async fn database_time(pool: &PgPool) -> Result<DateTime<Utc>, QueueError> {
+    sqlx::query_scalar("SELECT now()")
+        .fetch_one(pool)
+        .answered("ask for the time")
+        .await
+}
 
 /// Demands that a fenced statement touched its one row.
 fn exactly_one(result: &sqlx::postgres::PgQueryResult) -> Result<(), QueueError> {

@@ -18,6 +18,7 @@ use crate::config::ChecksumMode;
 use crate::digest::Fingerprinting;
 
 mod complete;
+mod leftover;
 
 /// Probe objects stand below this name in the bucket's prefix and are removed at once.
 const PROBE_FOLDER: &str = ".recording-archiver-probe";

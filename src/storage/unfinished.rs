@@ -1,5 +1,6 @@
 //! `ListMultipartUploads`: what the store has begun under a key and not finished.
 
+use chrono::{DateTime, Utc};
 use object_store::path::Path;
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -12,15 +13,18 @@ use super::{Backend, ObjectKey, Storage, StorageError};
 #[derive(Deserialize)]
 struct UploadsXml {
     #[serde(rename = "Upload", default)]
-    uploads: Vec<UploadXml>,
+    uploads: Vec<Unfinished>,
 }
 
-#[derive(Deserialize)]
-struct UploadXml {
+/// An upload that is begun and not finished.
+#[derive(Debug, Deserialize)]
+pub(super) struct Unfinished {
     #[serde(rename = "Key")]
-    key: String,
+    pub(super) key: String,
     #[serde(rename = "UploadId")]
-    upload_id: String,
+    pub(super) upload_id: String,
+    #[serde(rename = "Initiated")]
+    pub(super) initiated: Option<DateTime<Utc>>,
 }
 
 impl Storage {
@@ -28,16 +32,21 @@ impl Storage {
     /// not. None where the store cannot tell, or does not let us look.
     pub async fn unfinished_uploads(&self, key: &ObjectKey) -> Result<Vec<String>, StorageError> {
         match &self.backend {
-            Backend::S3(s3) => s3.list_uploads(&key.location()).await,
+            Backend::S3(s3) => {
+                let uploads = s3.list_uploads(&key.location()).await?.into_iter();
+                let of_key = uploads.filter(|upload| upload.key == key.as_str());
+                Ok(of_key.map(|upload| upload.upload_id).collect())
+            }
             Backend::Local(_) => Ok(Vec::new()),
         }
     }
 }
 
 impl S3 {
-    async fn list_uploads(&self, path: &Path) -> Result<Vec<String>, StorageError> {
+    /// The uploads whose keys begin with this path, the first thousand of them: a key has a few at
+    /// most, and sorts before all that it is a prefix of.
+    pub(super) async fn list_uploads(&self, path: &Path) -> Result<Vec<Unfinished>, StorageError> {
         let operation = || Operation::new("list the uploads of", path);
-        // One page is enough: a key has a few at most, and sorts before all that it is a prefix of.
         let ask = Ask {
             query: &[("prefix", path.as_ref()), ("uploads", "")],
             ..Ask::default()
@@ -48,19 +57,9 @@ impl S3 {
             tracing::warn!("cannot look for uploads that a crash left: {error}");
             return Ok(Vec::new());
         }
-        Ok(upload_ids(&said.body, path.as_ref()))
+        let listed: Option<UploadsXml> = quick_xml::de::from_str(&said.body).ok();
+        Ok(listed.map(|listed| listed.uploads).unwrap_or_default())
     }
-}
-
-fn upload_ids(body: &str, key: &str) -> Vec<String> {
-    let listed = quick_xml::de::from_str(body).unwrap_or(UploadsXml {
-        uploads: Vec::new(),
-    });
-    let uploads = listed.uploads.into_iter();
-    uploads
-        .filter(|upload| upload.key == key)
-        .map(|upload| upload.upload_id)
-        .collect()
 }
 
 #[cfg(test)]
@@ -78,8 +77,13 @@ mod tests {
 </ListMultipartUploadsResult>"#;
 
     #[test]
-    fn uploads_of_other_keys_are_left_out() {
-        assert_eq!(upload_ids(LIST, "a/b.mp4"), ["one", "three"]);
-        assert_eq!(upload_ids("no XML", "a/b.mp4"), Vec::<String>::new());
+    fn a_list_is_read_as_s3_documents_it() {
+        let listed: UploadsXml = quick_xml::de::from_str(LIST).unwrap();
+        let ids: Vec<_> = listed.uploads.iter().map(|it| &*it.upload_id).collect();
+        assert_eq!(ids, ["one", "two", "three"]);
+        assert_eq!(listed.uploads[1].key, "a/b.mp4.manifest.json");
+        let initiated = listed.uploads[0].initiated.unwrap();
+        assert_eq!(initiated.to_rfc3339(), "2026-11-25T01:02:03+00:00");
+        assert_eq!(listed.uploads[1].initiated, None);
     }
 }

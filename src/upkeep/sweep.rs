@@ -1,10 +1,17 @@
 //! Orphaned uploads: what a killed worker left in the store costs money and shows nowhere.
 
+use std::time::Duration;
+
 use sqlx::PgPool;
 
 use crate::error::chain;
-use crate::queue::{QueueError, forget_stale_upload, stale_uploads, take_stale_upload};
+use crate::queue::{
+    QueueError, database_time, forget_stale_upload, stale_uploads, take_stale_upload,
+};
 use crate::storage::{ObjectKey, Storage};
+
+/// Probing takes seconds. Clocks differ, but not by a day.
+const PROBED_WITHIN: Duration = Duration::from_hours(24);
 
 /// What a sweep did, or would do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,6 +25,16 @@ pub struct Swept {
 /// counts them. One that fails does not keep the others.
 pub async fn sweep(pool: &PgPool, storage: &Storage, dry_run: bool) -> Result<Swept, QueueError> {
     let mut swept = Swept::default();
+    if !dry_run {
+        match storage
+            .remove_old_probes(database_time(pool).await? - PROBED_WITHIN)
+            .await
+        {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "removed what a killed process left of a probe"),
+            Err(error) => tracing::warn!("old probes stay: {}", chain(&error)),
+        }
+    }
     for upload in stale_uploads(pool).await? {
         let aborted = match ObjectKey::from_stored(upload.object_key.clone()) {
             // In another store than ours: whoever archives there sweeps it.

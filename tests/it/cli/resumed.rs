@@ -8,8 +8,8 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
-use crate::harness::eventually;
 use crate::harness::garage::Garage;
+use crate::harness::within;
 use crate::harness::world::{MIB, World};
 
 const GIB: u64 = 1024 * MIB;
@@ -45,7 +45,7 @@ async fn kill_at_nine_tenths(world: &World, binary: &Binary) -> Uuid {
     let id = world.add(recording).await;
     let name = id.to_string();
     let running = binary.start(&["archive", "--id", &name]);
-    eventually("nine tenths are sent", || async {
+    within(120, "nine tenths are sent", || async {
         (world.simulator.counts(id).media_bytes_sent >= GIB / 10 * 9).then_some(())
     })
     .await;

@@ -198,6 +198,11 @@ impl S3Server {
         ids
     }
 
+    /// How many multipart uploads of any kind, probes included, are begun and not ended.
+    pub(crate) fn unfinished_of_any_kind(&self) -> usize {
+        self.shared.store.memory().unfinished.len()
+    }
+
     /// The ids of all multipart uploads that were ever begun for recordings, in order.
     pub(crate) fn upload_ids(&self) -> Vec<String> {
         let memory = self.shared.store.memory();

@@ -313,7 +313,12 @@ impl World {
 
     /// Puts something under the key of a recording, as a stranger would.
     pub(crate) fn put_object(&self, id: Uuid, bytes: &[u8]) {
-        let path = self.path_of(&self.key_of(id));
+        self.put_under(&self.key_of(id), bytes);
+    }
+
+    /// Puts something under any key.
+    pub(crate) fn put_under(&self, key: &str, bytes: &[u8]) {
+        let path = self.path_of(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }

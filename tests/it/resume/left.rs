@@ -1,5 +1,9 @@
 //! How long an unfinished upload is left for others to go on with.
 
+use std::time::Duration;
+
+use recording_archiver::queue::database_time;
+use recording_archiver::storage::{ObjectKey, UploadPlan};
 use recording_archiver::upkeep::{self, Swept};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -7,7 +11,7 @@ use uuid::Uuid;
 use super::{archiver, demand_fresh_start, demand_going_on, kill_when, killed_in_the_middle};
 use crate::harness::eventually;
 use crate::harness::s3::{Call, StoreFault};
-use crate::harness::world::{World, claim};
+use crate::harness::world::{PART, PREFIX, World, claim};
 use crate::seed::execute;
 
 async fn sweep(world: &World) -> Swept {
@@ -108,4 +112,34 @@ async fn of_several_uploads_one_is_gone_on_with_and_none_is_left() {
     assert_eq!(world.parts_on_record(id).await, stored);
     demand_going_on(&world, id).await;
     assert_eq!(server.unfinished_uploads(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_of_a_probe_is_removed_when_it_is_old() {
+    let world = World::s3().await;
+    let storage = world.archiver().storage;
+    let folder = format!("{PREFIX}/.recording-archiver-probe/killed");
+    let probe = |name: &str| ObjectKey::from_stored(format!("{folder}/{name}")).unwrap();
+    let plan = UploadPlan {
+        parts: storage.part_plan(Some(2 * PART)),
+        content_type: None,
+        attempt_token: Uuid::new_v4(),
+    };
+    let _left = storage.begin_upload(&probe("parts"), &plan).await.unwrap();
+    world.put_under(&format!("{folder}/object"), b"probe");
+    let recording = ObjectKey::from_stored(world.key_of(Uuid::new_v4())).unwrap();
+    let _alive = storage.begin_upload(&recording, &plan).await.unwrap();
+    let server = world.s3_server();
+    assert_eq!(server.unfinished_of_any_kind(), 2);
+
+    let now = database_time(&world.pool).await.unwrap();
+    let (yesterday, soon) = (now - Duration::from_hours(24), now + Duration::from_mins(1));
+    assert_eq!(
+        storage.remove_old_probes(yesterday).await.unwrap(),
+        0,
+        "it may be alive"
+    );
+    assert_eq!(storage.remove_old_probes(soon).await.unwrap(), 2);
+    assert_eq!(server.unfinished_of_any_kind(), 1, "the recording's");
+    assert!(!world.path_of(&format!("{folder}/object")).exists());
 }

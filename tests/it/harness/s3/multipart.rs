@@ -36,6 +36,7 @@ impl Store {
         memory.begun.push((key.clone(), id.clone()));
         let upload = Upload {
             key,
+            begun_at: SystemTime::now(),
             has_crc64nvme,
             parts: BTreeMap::new(),
         };
@@ -137,6 +138,7 @@ impl Store {
             .map(|(key, id)| MultipartUpload {
                 key: Some(key.clone()),
                 upload_id: Some(id.clone()),
+                initiated: Some(memory.unfinished[id].begun_at.into()),
                 ..MultipartUpload::default()
             })
             .collect();

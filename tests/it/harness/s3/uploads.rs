@@ -40,6 +40,7 @@ pub(super) struct Verified {
 #[derive(Debug, Clone)]
 pub(super) struct Upload {
     pub(super) key: String,
+    pub(super) begun_at: SystemTime,
     pub(super) has_crc64nvme: bool,
     pub(super) parts: BTreeMap<u32, Part>,
 }
