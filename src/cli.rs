@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use crate::config::{Config, Environment, LogFormat};
-use crate::telemetry::{self, Verbosity};
+use crate::telemetry::{self, Logging, Verbosity};
 
 mod archive;
 mod bars;
@@ -111,14 +111,18 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Run(_) => Verbosity::Service,
         _ => Verbosity::Command,
     };
-    let config = configuration(&cli);
+    let environment = Environment::process().context("find the current directory");
+    let config = configuration(&cli, environment.as_ref());
     let configured = config.as_ref().ok().and_then(Option::as_ref);
     let format = cli
         .log_format
         .or_else(|| configured.and_then(|config| config.log.format));
-    telemetry::init(format, verbosity, color, &progress);
+    let logging = telemetry::init(format, verbosity, color, &progress);
 
-    let dispatched = async { dispatch(cli, config?, progress, color).await };
+    let dispatched = Box::pin(async {
+        let run = dispatch(cli, config?, environment?, progress, color, logging);
+        Box::pin(run).await
+    });
     match dispatched.await {
         Ok(exit) => exit.into(),
         Err(error) if exit::is_closed_pipe(&error) => Exit::Done.into(),
@@ -131,14 +135,17 @@ pub async fn run(cli: Cli) -> ExitCode {
 }
 
 /// What the command is to go by; `None` for those that need no configuration.
-fn configuration(cli: &Cli) -> anyhow::Result<Option<Config>> {
+fn configuration(
+    cli: &Cli,
+    environment: Result<&Environment, &anyhow::Error>,
+) -> anyhow::Result<Option<Config>> {
     match cli.command {
         Command::Simulate(_) | Command::Demo(_) | Command::Completions(_) | Command::Man => {
             Ok(None)
         }
         _ => {
-            let environment = Environment::process().context("find the current directory")?;
-            Ok(Some(Config::load(cli.config.as_deref(), &environment)?))
+            let environment = environment.map_err(|error| anyhow::anyhow!("{error:#}"))?;
+            Ok(Some(Config::load(cli.config.as_deref(), environment)?))
         }
     }
 }
@@ -146,8 +153,10 @@ fn configuration(cli: &Cli) -> anyhow::Result<Option<Config>> {
 async fn dispatch(
     cli: Cli,
     config: Option<Config>,
+    environment: Environment,
     progress: MultiProgress,
     color: bool,
+    logging: Logging,
 ) -> anyhow::Result<Exit> {
     let mut out = io::stdout();
     let Some(config) = config else {
@@ -158,7 +167,14 @@ async fn dispatch(
     }
     let session = Session::new(config, progress, color && io::stdout().is_terminal());
     match cli.command {
-        Command::Run(args) => run::run(&session, &args).await,
+        Command::Run(args) => {
+            let source = run::Source {
+                explicit: cli.config,
+                environment,
+                logging,
+            };
+            run::run(&session, &args, source).await
+        }
         Command::Archive(args) => archive::run(&session, &args, &mut out).await,
         Command::Enqueue(args) => queueing::enqueue(&session, &args, &mut out).await,
         Command::Retry(args) => queueing::retry(&session, &args, &mut out).await,

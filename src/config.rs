@@ -17,21 +17,28 @@
 //! A wrong value is an error wherever it stands, and all are reported at once. A missing one is an
 //! error only for the commands that need it: [`Config::signalwire`] and [`Config::storage`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
 
 mod check;
 mod environment;
 mod error;
 mod file;
 mod keys;
+mod log;
 mod raw;
+mod reload;
 mod schedule;
 mod sections;
 mod value;
 
 pub use environment::Environment;
 pub use error::ConfigError;
+pub use log::LogFilter;
 pub use raw::Origin;
+pub use reload::{Changes, Reloadable, Schedules};
 pub use schedule::{CronSchedule, ScheduleError};
 pub use sections::{
     ChecksumMode, DatabaseConfig, FinanceConfig, HttpConfig, LogConfig, LogFormat, S3Credentials,
@@ -61,6 +68,8 @@ pub struct Config {
     missing_for_storage: Vec<String>,
     file: Option<PathBuf>,
     origins: Vec<(&'static str, Origin, String)>,
+    /// Each setting that is set, as it is written.
+    texts: BTreeMap<&'static str, SecretString>,
     warnings: Vec<String>,
 }
 
@@ -131,6 +140,7 @@ impl Config {
             missing_for_storage,
             file: file.map(|file| file.path().to_owned()),
             origins,
+            texts: settings.texts(),
             warnings: settings.warnings,
         })
     }

@@ -9,7 +9,7 @@ mod worker;
 
 pub use gauges::Gauges;
 pub use http::{Health, HttpServer, Service};
-pub use lifecycle::{Shutdown, notify_ready};
+pub use lifecycle::{Hangups, Shutdown, notify_ready, notify_reloading};
 pub use readiness::{Readiness, Standing};
 pub use schedule::{Chime, Chimes};
-pub use worker::{Ending, Pulse, Worker};
+pub use worker::{Controls, Ending, Pulse, Worker};

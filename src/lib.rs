@@ -54,7 +54,9 @@
 //!
 //! [`simulator`] stands apart: a SignalWire for tests, the demo and trying out; nothing of the
 //! archiver knows it but the commands that start it. [`config`] is read by constructors only, and
-//! borrows one value from a station: the layout of keys ([`storage::Layout`]).
+//! borrows one value from a station: the layout of keys ([`storage::Layout`]). What SIGHUP may
+//! change is handed to the running parts by [`cli`], as one value ([`config::Reloadable`]); each
+//! key says whether it is among it.
 //!
 //! # Guarantees, and what they rest on
 //!

@@ -3,6 +3,7 @@
 //!
 //! Names follow the rules of the field: one prefix, base units, `_total` for what only grows.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -188,6 +189,11 @@ impl Metrics {
     /// Shows what this process does with the queue.
     pub fn show_claiming(&self, now: &Claiming) {
         self.queue.claiming(now);
+    }
+
+    /// Shows other limits from here on: of media bytes and of API requests, each per second.
+    pub fn relimit(&self, bandwidth: Option<NonZeroU64>, api_requests: NonZeroU32) {
+        self.flow.relimit(bandwidth, api_requests);
     }
 
     /// Counts how an attempt ended.

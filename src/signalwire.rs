@@ -4,6 +4,7 @@
 //! the parsing is lenient and the verdict cautious.
 
 mod client;
+mod pace;
 mod wire;
 
 pub use client::{ApiError, SignalWire};

@@ -11,12 +11,15 @@ use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
 use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
-use crate::config::LogFormat;
+use crate::config::{LogFilter, LogFormat};
+
+/// What is logged wins over any setting when this names it.
+const VARIABLE: &str = EnvFilter::DEFAULT_ENV;
 
 /// How much is logged when `RUST_LOG` is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,22 @@ pub enum Verbosity {
     Command,
 }
 
+/// Changes how much is logged.
+#[derive(Debug, Clone)]
+pub struct Logging {
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// `RUST_LOG` is set.
+    fixed: bool,
+}
+
+impl Logging {
+    /// Logs from now on what `filter` lets pass, unless `RUST_LOG` is set. Returns whether it does.
+    pub fn follow(&self, filter: &LogFilter) -> bool {
+        // Without a subscriber (tests in one process) there is nothing to change.
+        !self.fixed && self.filter.reload(EnvFilter::new(filter.as_str())).is_ok()
+    }
+}
+
 /// Starts logging. Without a `format`, whatever fits where stderr goes. Lines and the bars of
 /// `progress` do not tear each other.
 pub fn init(
@@ -34,13 +53,20 @@ pub fn init(
     verbosity: Verbosity,
     color: bool,
     progress: &MultiProgress,
-) {
+) -> Logging {
     let default = match verbosity {
-        // The scheduler tells of its own birth at this level.
-        Verbosity::Service => "info,sqlx=warn,object_store=warn,tokio_cron_scheduler=warn",
+        // Until the configuration is read.
+        Verbosity::Service => "info,tokio_cron_scheduler=warn",
         Verbosity::Command => "warn,recording_archiver::archive=off",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let named = env::var(VARIABLE).ok().filter(|text| !text.is_empty());
+    let named = named.and_then(|text| EnvFilter::try_new(text).ok());
+    let fixed = named.is_some();
+    let (filter, handle) = reload::Layer::new(named.unwrap_or_else(|| EnvFilter::new(default)));
+    let logging = Logging {
+        filter: handle,
+        fixed,
+    };
     let registry = tracing_subscriber::registry().with(filter);
     let format = format.unwrap_or_else(fitting);
     let mut no_journal = None;
@@ -56,7 +82,7 @@ pub fn init(
                         ..PriorityMappings::new()
                     });
                 drop(registry.with(journal).try_init());
-                return;
+                return logging;
             }
             Err(error) => no_journal = Some(error),
         }
@@ -76,6 +102,7 @@ pub fn init(
     if let Some(error) = no_journal {
         tracing::warn!("the journal does not take fields, so it gets lines of text: {error}");
     }
+    logging
 }
 
 /// The journal's own form if stderr goes there, else text.

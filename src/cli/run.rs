@@ -13,9 +13,8 @@ use super::bars::Bars;
 use super::exit::Exit;
 use super::session::Session;
 use crate::archive::{Archiver, Report};
-use crate::config::CronSchedule;
 use crate::daemon::{
-    Chime, Chimes, Ending, Gauges, Health, HttpServer, Service, Shutdown, Worker, notify_ready,
+    Ending, Gauges, Hangups, Health, HttpServer, Service, Shutdown, Worker, notify_ready,
 };
 use crate::database::{Database, DatabaseError};
 use crate::error::chain;
@@ -23,6 +22,11 @@ use crate::finance::ledger;
 use crate::progress::Board;
 use crate::queue::{self, Outcome};
 use crate::upkeep;
+
+mod reload;
+
+pub(super) use reload::Source;
+use reload::{Bells, Parts, Reloader};
 
 /// A database that is away at start is asked again at most this often.
 const LONGEST_START_WAIT: Duration = Duration::from_secs(30);
@@ -38,8 +42,9 @@ pub(super) struct RunArgs {
     once: bool,
 }
 
-pub(super) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &Session, args: &RunArgs, source: Source) -> anyhow::Result<Exit> {
     session.demand_everything()?;
+    source.logging.follow(&session.config.log.level);
     let shutdown = Shutdown::on_signals(session.config.worker.drain_timeout)?;
     let impatient = shutdown.impatient.clone();
     tokio::select! {
@@ -47,7 +52,7 @@ pub(super) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<Exi
             if args.once {
                 once(session, &shutdown).await
             } else {
-                serve(session, &shutdown).await
+                serve(session, source, &shutdown).await
             }
         } => ended,
         () = impatient.cancelled() => {
@@ -111,7 +116,9 @@ async fn drain(
     }
 }
 
-async fn serve(session: &Session, shutdown: &Shutdown) -> anyhow::Result<Exit> {
+async fn serve(session: &Session, source: Source, shutdown: &Shutdown) -> anyhow::Result<Exit> {
+    // From now on it no longer ends the process; what comes early is heard when all is up.
+    let hangups = Hangups::watch()?;
     // Taken before anything else, so that a taken port is told at once.
     let http = match session.config.http.listen {
         Some(address) => Some(
@@ -131,7 +138,8 @@ async fn serve(session: &Session, shutdown: &Shutdown) -> anyhow::Result<Exit> {
     }
     let result = match wait_for_database(session, shutdown).await {
         Ok(Some(database)) => {
-            let result = service(session, &database, &health, &beside, shutdown).await;
+            let reloading = (source, hangups);
+            let result = service(session, &database, reloading, &health, &beside, shutdown).await;
             database.close().await;
             result
         }
@@ -155,6 +163,7 @@ async fn finish(mut tasks: JoinSet<()>) {
 async fn service(
     session: &Session,
     database: &Database,
+    (source, hangups): (Source, Hangups),
     health: &Health,
     beside: &CancellationToken,
     shutdown: &Shutdown,
@@ -206,23 +215,18 @@ async fn service(
                 .await;
         });
     }
-    let optional = |schedule: &Option<CronSchedule>, bell: &Arc<Notify>| {
-        schedule.clone().map(|schedule| Chime {
-            schedule,
-            bell: Arc::clone(bell),
-        })
+    let parts = Parts {
+        archiver: Arc::clone(&archiver),
+        controls: worker.controls(),
+        metrics: health.metrics.clone(),
+        shutdown: shutdown.clone(),
+        bells: Bells {
+            worker: Arc::clone(&bell),
+            sweep: sweep_bell,
+            finance: reprice_bell,
+        },
     };
-    let chimes = [
-        Some(Chime {
-            schedule: config.worker.schedule.clone(),
-            bell: Arc::clone(&bell),
-        }),
-        optional(&config.sweep.schedule, &sweep_bell),
-        optional(&config.finance.schedule, &reprice_bell),
-    ];
-    let chimes = Chimes::start(chimes.into_iter().flatten())
-        .await
-        .context("start the schedules")?;
+    let reloader = Reloader::start(config, source, parts).await?;
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -232,9 +236,11 @@ async fn service(
         "ready"
     );
     notify_ready();
-    worker.run(&bell, shutdown).await;
-    chimes.stop().await;
-    beside.cancel();
+    let working = async {
+        worker.run(&bell, shutdown).await;
+        beside.cancel();
+    };
+    tokio::join!(working, reloader.run(hangups, beside));
     finish(tasks).await;
     tracing::info!("stopped");
     Ok(Exit::Done)

@@ -283,6 +283,7 @@ impl Checker<'_> {
                 "auto" => Ok(None),
                 word => parse_word(word).map(Some),
             }),
+            level: self.value("log.level", str::parse),
         }
     }
 

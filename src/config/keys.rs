@@ -1,5 +1,6 @@
 //! Every setting there is: its key, its default, the names it goes by outside the file.
 
+use self::Change::{Reload, Restart};
 use self::Shape::{Boolean, Integer, Quantity, Text};
 use crate::storage::key::Layout;
 
@@ -19,6 +20,14 @@ pub(super) enum Shape {
     Boolean,
 }
 
+/// What it takes for a change of a setting to reach a running service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// SIGHUP: the value is one of [`super::Reloadable`]'s.
+    Reload,
+    Restart,
+}
+
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -27,6 +36,7 @@ pub(super) struct Key {
     pub(super) shape: Shape,
     /// What holds when nothing is set; `None` when absence has a meaning of its own.
     pub(super) default: Option<&'static str>,
+    pub(super) change: Change,
     /// The variable that other tools use for the same thing.
     pub(super) conventional: Option<&'static str>,
     /// A secret, and the name of its file under `$CREDENTIALS_DIRECTORY`.
@@ -35,11 +45,17 @@ pub(super) struct Key {
 }
 
 impl Key {
-    const fn new(name: &'static str, shape: Shape, default: Option<&'static str>) -> Self {
+    const fn new(
+        name: &'static str,
+        shape: Shape,
+        default: Option<&'static str>,
+        change: Change,
+    ) -> Self {
         Self {
             name,
             shape,
             default,
+            change,
             conventional: None,
             credential: None,
             in_file: true,
@@ -106,57 +122,68 @@ impl Key {
 
 /// All of them, in the order of `config.example.toml`.
 pub(super) static KEYS: &[Key] = &[
-    Key::new("data_dir", Text, None),
-    Key::new("signalwire.space", Text, None).also("SIGNALWIRE_SPACE"),
-    Key::new("signalwire.project_id", Text, None).also("SIGNALWIRE_PROJECT_ID"),
-    Key::new("signalwire.api_token", Text, None)
+    Key::new("data_dir", Text, None, Restart),
+    Key::new("signalwire.space", Text, None, Restart).also("SIGNALWIRE_SPACE"),
+    Key::new("signalwire.project_id", Text, None, Restart).also("SIGNALWIRE_PROJECT_ID"),
+    Key::new("signalwire.api_token", Text, None, Reload)
         .also("SIGNALWIRE_API_TOKEN")
         .secret("signalwire_api_token"),
-    Key::new("signalwire.media_ttl", Quantity, Some("15m")),
-    Key::new("signalwire.requests_per_second", Integer, Some("10")),
-    Key::new("signalwire.allow_private_media", Boolean, None),
-    Key::new("database.url", Text, None)
+    Key::new("signalwire.media_ttl", Quantity, Some("15m"), Restart),
+    Key::new(
+        "signalwire.requests_per_second",
+        Integer,
+        Some("10"),
+        Reload,
+    ),
+    Key::new("signalwire.allow_private_media", Boolean, None, Restart),
+    Key::new("database.url", Text, None, Restart)
         .also("DATABASE_URL")
         .secret("database_url"),
-    Key::new("storage.url", Text, None),
-    Key::new("storage.endpoint", Text, None).also("AWS_ENDPOINT_URL"),
-    Key::new("storage.region", Text, None).also("AWS_REGION"),
-    Key::new("storage.checksum", Text, Some("auto")),
-    Key::new("storage.verify", Text, Some("auto")),
-    Key::new("storage.part_size", Quantity, Some("5MiB")),
-    Key::new("storage.storage_class", Text, None),
-    Key::new("storage.kms_key_id", Text, None),
-    Key::new("storage.layout", Text, Some(Layout::DEFAULT)),
-    Key::new("aws_access_key_id", Text, None)
+    Key::new("storage.url", Text, None, Restart),
+    Key::new("storage.endpoint", Text, None, Restart).also("AWS_ENDPOINT_URL"),
+    Key::new("storage.region", Text, None, Restart).also("AWS_REGION"),
+    Key::new("storage.checksum", Text, Some("auto"), Restart),
+    Key::new("storage.verify", Text, Some("auto"), Restart),
+    Key::new("storage.part_size", Quantity, Some("5MiB"), Restart),
+    Key::new("storage.storage_class", Text, None, Restart),
+    Key::new("storage.kms_key_id", Text, None, Restart),
+    Key::new("storage.layout", Text, Some(Layout::DEFAULT), Restart),
+    Key::new("aws_access_key_id", Text, None, Restart)
         .also("AWS_ACCESS_KEY_ID")
         .secret("aws_access_key_id")
         .outside_the_file(),
-    Key::new("aws_secret_access_key", Text, None)
+    Key::new("aws_secret_access_key", Text, None, Restart)
         .also("AWS_SECRET_ACCESS_KEY")
         .secret("aws_secret_access_key")
         .outside_the_file(),
-    Key::new("aws_session_token", Text, None)
+    Key::new("aws_session_token", Text, None, Restart)
         .also("AWS_SESSION_TOKEN")
         .secret("aws_session_token")
         .outside_the_file(),
-    Key::new("transfer.connections", Integer, Some("4")),
-    Key::new("transfer.connections_per_host", Integer, Some("32")),
-    Key::new("transfer.memory_limit", Quantity, Some("256MiB")),
-    Key::new("transfer.idle_timeout", Quantity, Some("30s")),
-    Key::new("transfer.bandwidth_limit", Quantity, Some("off")),
-    Key::new("worker.concurrency", Integer, Some("8")),
-    Key::new("worker.schedule", Text, Some("*/30 * * * * *")),
-    Key::new("worker.lease", Quantity, Some("2m")),
-    Key::new("worker.max_attempts", Integer, Some("10")),
-    Key::new("worker.not_ready_deadline", Quantity, Some("7d")),
-    Key::new("worker.drain_timeout", Quantity, Some("60s")),
-    Key::new("discovery.schedule", Text, Some("off")),
-    Key::new("verify.schedule", Text, Some("off")),
-    Key::new("sweep.schedule", Text, Some("0 0 * * * *")),
-    Key::new("finance.schedule", Text, Some("0 0 3 * * *")),
-    Key::new("finance.final_after", Quantity, Some("7d")),
-    Key::new("http.listen", Text, Some("127.0.0.1:9464")),
-    Key::new("log.format", Text, Some("auto")),
+    Key::new("transfer.connections", Integer, Some("4"), Restart),
+    Key::new(
+        "transfer.connections_per_host",
+        Integer,
+        Some("32"),
+        Restart,
+    ),
+    Key::new("transfer.memory_limit", Quantity, Some("256MiB"), Restart),
+    Key::new("transfer.idle_timeout", Quantity, Some("30s"), Restart),
+    Key::new("transfer.bandwidth_limit", Quantity, Some("off"), Reload),
+    Key::new("worker.concurrency", Integer, Some("8"), Reload),
+    Key::new("worker.schedule", Text, Some("*/30 * * * * *"), Reload),
+    Key::new("worker.lease", Quantity, Some("2m"), Restart),
+    Key::new("worker.max_attempts", Integer, Some("10"), Restart),
+    Key::new("worker.not_ready_deadline", Quantity, Some("7d"), Restart),
+    Key::new("worker.drain_timeout", Quantity, Some("60s"), Reload),
+    Key::new("discovery.schedule", Text, Some("off"), Restart),
+    Key::new("verify.schedule", Text, Some("off"), Restart),
+    Key::new("sweep.schedule", Text, Some("0 0 * * * *"), Reload),
+    Key::new("finance.schedule", Text, Some("0 0 3 * * *"), Reload),
+    Key::new("finance.final_after", Quantity, Some("7d"), Restart),
+    Key::new("http.listen", Text, Some("127.0.0.1:9464"), Restart),
+    Key::new("log.format", Text, Some("auto"), Restart),
+    Key::new("log.level", Text, Some("info"), Reload),
 ];
 
 /// The key of that name; `None` if there is none.

@@ -101,6 +101,14 @@ impl Settings {
         self.given.get(name)
     }
 
+    /// Each setting that is set, as it is written.
+    pub(super) fn texts(&self) -> BTreeMap<&'static str, SecretString> {
+        let texts = self.given.iter();
+        texts
+            .map(|(name, given)| (*name, given.text.clone()))
+            .collect()
+    }
+
     /// The strongest of: own variable, conventional variable, file named by either, systemd
     /// credential.
     fn outside_the_file(&mut self, key: &Key, environment: &Environment) -> Option<Given> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use super::log::LogFilter;
 use super::schedule::CronSchedule;
 use crate::storage::key::Layout;
 
@@ -243,4 +244,6 @@ pub struct HttpConfig {
 pub struct LogConfig {
     /// `None`: as fits where stderr goes.
     pub format: Option<LogFormat>,
+    /// How much the service tells.
+    pub level: LogFilter,
 }

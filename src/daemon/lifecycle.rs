@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Tells the parts of the process to end, step by step.
@@ -14,13 +16,17 @@ pub struct Shutdown {
     pub hard: CancellationToken,
     /// A second signal came: end now.
     pub impatient: CancellationToken,
+    drain_timeout: watch::Sender<Duration>,
 }
 
 impl Shutdown {
     /// Watches SIGTERM and SIGINT from now on. The first signal asks softly, and hard when
     /// `drain_timeout` has passed; the second is `impatient`.
     pub fn on_signals(drain_timeout: Duration) -> std::io::Result<Self> {
-        let shutdown = Self::default();
+        let shutdown = Self {
+            drain_timeout: watch::Sender::new(drain_timeout),
+            ..Self::default()
+        };
         let mut signals = Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -28,6 +34,7 @@ impl Shutdown {
         let told = shutdown.clone();
         tokio::spawn(async move {
             signals.next().await;
+            let drain_timeout = *told.drain_timeout.borrow();
             tracing::info!(
                 "stopping: nothing more is claimed, what runs has {} to finish; a second signal ends at once",
                 humantime::format_duration(drain_timeout)
@@ -46,6 +53,31 @@ impl Shutdown {
         });
         Ok(shutdown)
     }
+
+    /// Gives what runs so much time to finish, unless it is being stopped already.
+    pub fn set_drain_timeout(&self, drain_timeout: Duration) {
+        self.drain_timeout.send_replace(drain_timeout);
+    }
+}
+
+/// SIGHUP, which asks for the configuration to be read again. Several that come while nobody waits
+/// are heard as one.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Watches from now on: the signal no longer ends the process.
+    pub fn watch() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            // The runtime hears no signals any more.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 struct Signals {
@@ -62,28 +94,36 @@ impl Signals {
     }
 }
 
-/// Tells systemd that the service is up.
+/// Tells systemd that the service is up, or done with reloading.
 pub fn notify_ready() {
-    notify(sd_notify::NotifyState::Ready);
+    notify(&[NotifyState::Ready]);
+}
+
+/// Tells systemd that the configuration is being read again; [`notify_ready`] ends that.
+pub fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!("read the monotonic clock: {error}"),
+    }
 }
 
 /// Tells systemd that the service is draining.
 fn notify_stopping() {
-    notify(sd_notify::NotifyState::Stopping);
+    notify(&[NotifyState::Stopping]);
 }
 
 /// Tells systemd in a line what `systemctl status` is to show.
 pub(super) fn notify_status(line: &str) {
-    notify(sd_notify::NotifyState::Status(line));
+    notify(&[NotifyState::Status(line)]);
 }
 
 /// Feeds systemd's watchdog: the worker's loop is alive.
 pub(super) fn notify_alive() {
-    notify(sd_notify::NotifyState::Watchdog);
+    notify(&[NotifyState::Watchdog]);
 }
 
-fn notify(state: sd_notify::NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("notify systemd: {error}");
     }
 }

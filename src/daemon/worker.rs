@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -50,7 +50,7 @@ pub enum Ending {
 pub struct Worker {
     archiver: Arc<Archiver>,
     cursor: Cursor,
-    concurrency: usize,
+    controls: Controls,
     board: Board,
     reports: mpsc::UnboundedSender<Report>,
     running: JoinSet<Report>,
@@ -70,7 +70,7 @@ impl Worker {
         Self {
             archiver,
             cursor: Cursor::default(),
-            concurrency,
+            controls: Controls::new(concurrency),
             board,
             reports,
             running: JoinSet::new(),
@@ -78,6 +78,11 @@ impl Worker {
             pulse: Pulse::new(),
             readiness: Readiness::default(),
         }
+    }
+
+    /// Changes how it goes on while it runs.
+    pub fn controls(&self) -> Controls {
+        self.controls.clone()
     }
 
     /// Says at any time how long ago the loop was last seen alive.
@@ -121,6 +126,7 @@ impl Worker {
         let mut outage: Option<Duration> = None;
         // The next look at the queue, if nothing rings before.
         let mut look_at = Some(Instant::now());
+        let controls = self.controls();
         loop {
             self.pulse.beat();
             let wake_at = if let Some(halted) = &mut halt {
@@ -156,6 +162,13 @@ impl Worker {
                 }
                 () = bell.notified(), if halt.is_none() && outage.is_none() => {
                     look_at = Some(Instant::now());
+                }
+                () = controls.changed.notified() => {
+                    look_at = Some(Instant::now());
+                    // What was changed may be the cure.
+                    if let Some(halted) = &mut halt {
+                        halted.next_check = Instant::now();
+                    }
                 }
                 () = tokio::time::sleep_until(wake_at.map_or(turn_at, |at| at.min(turn_at))) => {}
             }
@@ -196,7 +209,10 @@ impl Worker {
 
     /// Starts what is due, as far as slots are free. Says when to look again if there may be more.
     async fn fill_slots(&mut self, shutdown: &Shutdown) -> Result<Option<Instant>, QueueError> {
-        let free = self.concurrency.saturating_sub(self.running.len());
+        let free = self
+            .controls
+            .concurrency()
+            .saturating_sub(self.running.len());
         if free == 0 {
             return Ok(None);
         }
@@ -320,6 +336,36 @@ impl Halt {
 
     fn until_next_check(&self) -> Duration {
         self.next_check.saturating_duration_since(Instant::now())
+    }
+}
+
+/// What can be changed of a worker that runs; clones change the same.
+#[derive(Debug, Clone)]
+pub struct Controls {
+    concurrency: Arc<AtomicUsize>,
+    changed: Arc<Notify>,
+}
+
+impl Controls {
+    fn new(concurrency: usize) -> Self {
+        Self {
+            concurrency: Arc::new(AtomicUsize::new(concurrency)),
+            changed: Arc::default(),
+        }
+    }
+
+    fn concurrency(&self) -> usize {
+        self.concurrency.load(Ordering::Relaxed)
+    }
+
+    /// Lets so many recordings be archived at the same time. Those that run go on if they are more.
+    pub fn set_concurrency(&self, concurrency: usize) {
+        self.concurrency.store(concurrency, Ordering::Relaxed);
+    }
+
+    /// Has the queue looked at now, and a halt checked for its cure.
+    pub fn look_again(&self) {
+        self.changed.notify_one();
     }
 }
 

@@ -1,7 +1,8 @@
 //! How bytes move right now, and within which limits: read where it happens, at each scrape.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -20,10 +21,10 @@ pub(super) struct Flow(Arc<OnceLock<Sources>>);
 struct Sources {
     traffic: Traffic,
     memory: MemoryBudget,
-    limits: Limits,
+    limits: RwLock<Limits>,
 }
 
-/// Limits as they are configured; 0 is none.
+/// Limits as they hold; 0 is none.
 #[derive(Debug, Clone, Copy, Default)]
 struct Limits {
     connections_per_recording: u64,
@@ -44,14 +45,29 @@ impl Flow {
         let sources = Sources {
             traffic: traffic.clone(),
             memory: memory.clone(),
-            limits: Limits {
+            limits: RwLock::new(Limits {
                 connections_per_recording: transfer.connections.get().into(),
                 connections_per_host: transfer.connections_per_host.get().into(),
                 bandwidth_bytes_per_second: transfer.bandwidth_limit_bytes.map_or(0, u64::from),
                 api_requests_per_second: signalwire.requests_per_second.get().into(),
-            },
+            }),
         };
         drop(self.0.set(sources));
+    }
+
+    pub(super) fn relimit(&self, bandwidth: Option<NonZeroU64>, api_requests: NonZeroU32) {
+        if let Some(sources) = self.0.get() {
+            let limits = sources.limits.write();
+            let mut limits = limits.unwrap_or_else(PoisonError::into_inner);
+            limits.bandwidth_bytes_per_second = bandwidth.map_or(0, u64::from);
+            limits.api_requests_per_second = api_requests.get().into();
+        }
+    }
+}
+
+impl Sources {
+    fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,22 +115,22 @@ impl Collector for Flow {
             (
                 "media_connections_per_recording_limit",
                 "transfer.connections",
-                of(|it| it.limits.connections_per_recording),
+                of(|it| it.limits().connections_per_recording),
             ),
             (
                 "media_connections_per_host_limit",
                 "transfer.connections_per_host",
-                of(|it| it.limits.connections_per_host),
+                of(|it| it.limits().connections_per_host),
             ),
             (
                 "bandwidth_limit_bytes_per_second",
                 "transfer.bandwidth_limit; 0 is none",
-                of(|it| it.limits.bandwidth_bytes_per_second),
+                of(|it| it.limits().bandwidth_bytes_per_second),
             ),
             (
                 "api_requests_per_second_limit",
                 "signalwire.requests_per_second",
-                of(|it| it.limits.api_requests_per_second),
+                of(|it| it.limits().api_requests_per_second),
             ),
         ];
         for (name, help, value) in gauges {

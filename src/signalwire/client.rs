@@ -1,15 +1,16 @@
 //! The HTTP client of the API: Basic auth, paced, no redirects, bounded answers.
 
+use std::num::NonZeroU32;
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, RETRY_AFTER};
-use reqwest::{Response, StatusCode, redirect};
+use reqwest::{RequestBuilder, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::Instant;
 use url::Url;
 
+use super::pace::Pace;
 use super::wire;
 use crate::config::SignalWireConfig;
 use crate::error::ErrorKind;
@@ -30,9 +31,9 @@ pub struct SignalWire {
     http: reqwest::Client,
     api_base: Url,
     project_id: String,
-    api_token: SecretString,
+    api_token: std::sync::RwLock<SecretString>,
     media_ttl: Duration,
-    pace: Mutex<Interval>,
+    pace: Pace,
     /// Set by a 429: until then nothing is sent.
     silent_until: std::sync::Mutex<Option<Instant>>,
 }
@@ -95,16 +96,13 @@ impl SignalWire {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .build()?;
-        let pause = Duration::from_secs(1) / config.requests_per_second.get();
-        let mut pace = tokio::time::interval(pause.max(Duration::from_nanos(1)));
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             http,
             api_base: config.api_base.clone(),
             project_id: config.project_id.clone(),
-            api_token: config.api_token.clone(),
+            api_token: std::sync::RwLock::new(config.api_token.clone()),
             media_ttl: config.media_ttl,
-            pace: Mutex::new(pace),
+            pace: Pace::new(config.requests_per_second),
             silent_until: std::sync::Mutex::default(),
         })
     }
@@ -112,6 +110,19 @@ impl SignalWire {
     /// The project whose recordings this client sees.
     pub fn project_id(&self) -> &str {
         &self.project_id
+    }
+
+    /// Signs in with another token from now on.
+    pub fn set_api_token(&self, token: SecretString) {
+        *self
+            .api_token
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// Asks at most so often from now on.
+    pub fn set_requests_per_second(&self, requests_per_second: NonZeroU32) {
+        self.pace.set(requests_per_second);
     }
 
     /// Asks for a recording's metadata, with a link that lives `signalwire.media_ttl`.
@@ -138,15 +149,9 @@ impl SignalWire {
             .append_pair("media_ttl", &self.media_ttl.as_secs().to_string());
 
         self.stay_silent_if_told()?;
-        self.pace.lock().await.tick().await;
-        let response = self
-            .http
-            .get(url)
-            .basic_auth(&self.project_id, Some(self.api_token.expose_secret()))
-            .header(ACCEPT, "application/json")
-            .send()
-            .await
-            .map_err(unreachable)?;
+        self.pace.turn().await;
+        let request = self.http.get(url).header(ACCEPT, "application/json");
+        let response = self.signed(request).send().await.map_err(unreachable)?;
 
         let status = response.status();
         let retry_after = response
@@ -174,6 +179,14 @@ impl SignalWire {
 }
 
 impl SignalWire {
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        let token = self
+            .api_token
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        request.basic_auth(&self.project_id, Some(token.expose_secret()))
+    }
+
     /// The API throttles the project, not the recording: nobody asks until it is over.
     fn throttled(&self, retry_after: Option<Duration>) -> ApiError {
         let until = Instant::now() + throttle_delay(retry_after);

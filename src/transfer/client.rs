@@ -1,6 +1,7 @@
 //! The HTTP client of media links: what it refuses, and what its answers mean by their status.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -83,6 +84,12 @@ impl MediaClient {
     /// What all connections of this client did so far.
     pub fn traffic(&self) -> &Traffic {
         &self.limits.traffic
+    }
+
+    /// Receives so many bytes a second from now on, running transfers included; `None` means no
+    /// limit.
+    pub fn limit_bandwidth(&self, bytes_per_second: Option<NonZeroU64>) {
+        self.limits.limit_bandwidth(bytes_per_second);
     }
 
     /// Asks for bytes of the file, or plainly for all of it. Any answer but a whole file, a range

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use leaky_bucket::RateLimiter;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// The bandwidth limit is dealt out in slices of this length, so that the flow is smooth.
 const SLICE: Duration = Duration::from_millis(10);
@@ -17,7 +17,7 @@ const BURST_SLICES: usize = 5;
 /// Limits of all media connections of this process.
 #[derive(Debug)]
 pub(super) struct Limits {
-    bandwidth: Option<RateLimiter>,
+    bandwidth: watch::Sender<Option<Arc<RateLimiter>>>,
     per_host: NonZeroU16,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
     pub(super) traffic: Traffic,
@@ -47,17 +47,35 @@ pub(super) struct Slot {
 impl Limits {
     pub(super) fn new(bytes_per_second: Option<NonZeroU64>, per_host: NonZeroU16) -> Self {
         Self {
-            bandwidth: bytes_per_second.map(bandwidth),
+            bandwidth: watch::Sender::new(bytes_per_second.map(bandwidth)),
             per_host,
             hosts: Mutex::default(),
             traffic: Traffic::default(),
         }
     }
 
+    /// Lets so many bytes pass a second from now on, also for those who wait at this moment.
+    pub(super) fn limit_bandwidth(&self, bytes_per_second: Option<NonZeroU64>) {
+        self.bandwidth.send_replace(bytes_per_second.map(bandwidth));
+    }
+
     /// Waits until so many bytes may have come.
+    ///
+    /// # Panics
+    /// Never: the limit lives as long as `self`.
     pub(super) async fn pass(&self, bytes: usize) {
-        if let Some(bandwidth) = &self.bandwidth {
-            bandwidth.acquire(bytes).await;
+        if self.bandwidth.borrow().is_none() {
+            return;
+        }
+        let mut changes = self.bandwidth.subscribe();
+        loop {
+            let Some(bandwidth) = changes.borrow_and_update().clone() else {
+                return;
+            };
+            tokio::select! {
+                () = bandwidth.acquire(bytes) => return,
+                another = changes.changed() => another.expect("the limit lives as long as self"),
+            }
         }
     }
 
@@ -82,15 +100,16 @@ impl Limits {
     }
 }
 
-fn bandwidth(bytes_per_second: NonZeroU64) -> RateLimiter {
+fn bandwidth(bytes_per_second: NonZeroU64) -> Arc<RateLimiter> {
     let slices_per_second = 1000 / u64::try_from(SLICE.as_millis()).unwrap_or(1);
     let slice = usize::try_from(bytes_per_second.get() / slices_per_second).unwrap_or(usize::MAX);
-    RateLimiter::builder()
+    let limiter = RateLimiter::builder()
         .interval(SLICE)
         .refill(slice.max(1))
         .max(slice.max(1).saturating_mul(BURST_SLICES))
         .initial(0)
-        .build()
+        .build();
+    Arc::new(limiter)
 }
 
 impl Traffic {
@@ -166,6 +185,24 @@ mod tests {
         }
         let elapsed = began.elapsed().as_secs_f64();
         assert!((1.9..2.1).contains(&elapsed), "{elapsed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_limit_holds_at_once_for_who_waits_already() {
+        let limits = Limits::new(NonZeroU64::new(1024), ONE);
+        let began = Instant::now();
+        let mut waiting = Box::pin(limits.pass(1_000_000));
+        assert!((&mut waiting).now_or_never().is_none());
+        limits.limit_bandwidth(NonZeroU64::new(1_000_000));
+        waiting.await;
+        let elapsed = began.elapsed().as_secs_f64();
+        assert!((0.9..1.1).contains(&elapsed), "{elapsed}");
+
+        limits.limit_bandwidth(NonZeroU64::new(1024));
+        let mut waiting = Box::pin(limits.pass(1_000_000));
+        assert!((&mut waiting).now_or_never().is_none());
+        limits.limit_bandwidth(None);
+        assert!(waiting.now_or_never().is_some());
     }
 
     #[tokio::test(start_paused = true)]

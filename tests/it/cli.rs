@@ -12,6 +12,7 @@ mod metrics;
 mod outages;
 mod projects;
 mod queueing;
+mod reload;
 mod resumed;
 mod secrets;
 mod service;

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use recording_archiver::config::{
-    ChecksumMode, Config, ConfigError, Environment, Origin, S3Credentials, StorageLocation,
-    VerifyMode,
+    Changes, ChecksumMode, Config, ConfigError, Environment, Origin, S3Credentials,
+    StorageLocation, VerifyMode,
 };
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The keys of the contract's table.
-const CONTRACT: [&str; 35] = [
+const CONTRACT: [&str; 36] = [
     "data_dir",
     "signalwire.space",
     "signalwire.project_id",
@@ -53,6 +53,7 @@ const CONTRACT: [&str; 35] = [
     "finance.final_after",
     "http.listen",
     "log.format",
+    "log.level",
 ];
 
 /// A directory of its own, perhaps with a `config.toml`.
@@ -166,37 +167,49 @@ fn every_key_of_the_contract_stands_in_the_example() {
     assert!(config.signalwire().is_ok());
 }
 
+/// The environment variable that is the key's own, or that of the AWS keys.
+fn variable_of(key: &str) -> String {
+    let name = key.replace('.', "_").to_uppercase();
+    if name.starts_with("AWS_") {
+        return name;
+    }
+    format!("RECORDING_ARCHIVER_{name}")
+}
+
+/// A value that is taken and is not the default.
+fn another_value(key: &str) -> &'static str {
+    match key.rsplit('.').next().unwrap() {
+        "space" => "other",
+        "url" if key == "database.url" => "postgres://localhost/db",
+        "url" => "file:///srv",
+        "endpoint" => "http://127.0.0.1:3900",
+        "checksum" => "sha256",
+        "verify" => "read_back",
+        "part_size" => "16MiB",
+        "memory_limit" => "64MiB",
+        "layout" => "{recording_id}",
+        "allow_private_media" => "true",
+        "requests_per_second"
+        | "connections"
+        | "connections_per_host"
+        | "concurrency"
+        | "max_attempts" => "3",
+        "media_ttl" | "idle_timeout" | "lease" | "not_ready_deadline" | "drain_timeout"
+        | "final_after" => "90s",
+        "schedule" if key.starts_with("worker") => "0 * * * * *",
+        "schedule" | "listen" => "off",
+        "bandwidth_limit" => "1MiB",
+        "level" => "debug",
+        "format" => "json",
+        _ => "word",
+    }
+}
+
 #[test]
 fn every_key_has_its_environment_variable() {
     for key in CONTRACT {
-        let value = match key.rsplit('.').next().unwrap() {
-            "space" => "other",
-            "url" if key == "database.url" => "postgres://localhost/db",
-            "url" => "file:///srv",
-            "endpoint" => "http://127.0.0.1:3900",
-            "checksum" => "sha256",
-            "verify" => "read_back",
-            "part_size" => "16MiB",
-            "memory_limit" => "64MiB",
-            "layout" => "{recording_id}",
-            "format" => "json",
-            "allow_private_media" => "true",
-            "requests_per_second"
-            | "connections"
-            | "connections_per_host"
-            | "concurrency"
-            | "max_attempts" => "3",
-            "media_ttl" | "idle_timeout" | "lease" | "not_ready_deadline" | "drain_timeout"
-            | "final_after" => "90s",
-            "schedule" if key.starts_with("worker") => "0 * * * * *",
-            "schedule" | "bandwidth_limit" | "listen" => "off",
-            _ => "word",
-        };
-        let variable = format!(
-            "RECORDING_ARCHIVER_{}",
-            key.replace('.', "_").to_uppercase()
-        );
-        let config = load("", &[(&variable, value)]).unwrap();
+        let variable = variable_of(key);
+        let config = load("", &[(&variable, another_value(key))]).unwrap();
         assert_eq!(
             origin(&config, key).0,
             Origin::Environment(variable),
@@ -204,6 +217,60 @@ fn every_key_has_its_environment_variable() {
         );
         assert_eq!(config.warnings(), [""; 0], "{key}");
     }
+}
+
+/// No key can be left out: it either reaches a running service or is named as one that does not.
+#[test]
+fn a_change_of_any_key_reloads_or_needs_a_restart() {
+    let complete = [
+        ("SIGNALWIRE_SPACE", "example"),
+        ("SIGNALWIRE_PROJECT_ID", "p"),
+        ("SIGNALWIRE_API_TOKEN", "PTexample"),
+    ];
+    let running = load("", &complete).unwrap();
+    let same = load("[worker]\nconcurrency = 8\n", &complete).unwrap();
+    assert_eq!(running.changes(&same), Changes::default());
+    for (key, ..) in running.origins() {
+        if ["discovery.schedule", "verify.schedule"].contains(&key) {
+            // They take nothing but their default.
+            continue;
+        }
+        let variable = variable_of(key);
+        let mut variables = complete.to_vec();
+        variables.push((&variable, another_value(key)));
+        let changed = load("", &variables).unwrap();
+        let mut expected = Changes::default();
+        let reloads = Config::reloadable_keys().any(|name| name == key);
+        if reloads {
+            expected.reload.push(key);
+        } else {
+            expected.restart.push(key);
+        }
+        assert_eq!(running.changes(&changed), expected);
+        let values = [&running, &changed].map(|config| config.reloadable().unwrap());
+        assert_eq!(values[0] != values[1], reloads, "{key}");
+    }
+}
+
+#[test]
+fn the_example_marks_what_can_be_reloaded() {
+    let (mut section, mut comment) = (String::new(), String::new());
+    let mut marked = Vec::new();
+    for line in EXAMPLE.lines().skip_while(|line| !line.is_empty()) {
+        let setting = line.strip_prefix("# ").unwrap_or(line);
+        let words: Vec<&str> = setting.split(' ').collect();
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        } else if words.get(1) == Some(&"=") {
+            if comment.contains("[reload]") {
+                marked.push(format!("{section}.{}", words[0]));
+            }
+            comment.clear();
+        } else {
+            comment.push_str(line);
+        }
+    }
+    assert_eq!(marked, Config::reloadable_keys().collect::<Vec<_>>());
 }
 
 #[test]

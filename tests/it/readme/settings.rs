@@ -4,7 +4,7 @@ use std::fs;
 
 use recording_archiver::config::{Config, Environment, Origin};
 
-use super::markdown::{blocks, code_spans, table};
+use super::markdown::{README, blocks, code_spans, table};
 
 const SECRETS: [(&str, &str); 3] = [
     ("SIGNALWIRE_API_TOKEN", "token"),
@@ -61,6 +61,14 @@ fn every_setting_named_exists() {
         settings += 1;
     }
     assert!(settings >= 20, "only {settings} settings were found");
+}
+
+#[test]
+fn the_settings_that_a_reload_reaches_are_all_named_and_no_others() {
+    let (_, after) = README.split_once("A reload reaches").unwrap();
+    let (sentence, _) = after.split_once(';').unwrap();
+    let named: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
+    assert_eq!(named, Config::reloadable_keys().collect::<Vec<_>>());
 }
 
 /// Any value that the setting behind the name takes.
