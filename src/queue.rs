@@ -17,6 +17,7 @@ mod chore;
 mod claim;
 mod depth;
 mod enqueue;
+mod finished;
 pub mod overview;
 mod progress;
 mod projects;
@@ -29,6 +30,7 @@ pub use chore::Chore;
 pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
 pub use depth::{Depth, Waiting, depth};
 pub use enqueue::{Chosen, enqueue, has_unsettled, retry, states};
+pub use finished::{Finished, finished};
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
 pub use uploads::{

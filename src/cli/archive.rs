@@ -1,12 +1,12 @@
 //! `archive`: these recordings, now, by the same story as the daemon's.
 
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
-use tokio::task::JoinError;
+use sqlx::PgPool;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,21 +15,27 @@ use super::exit::Exit;
 use super::ids::IdArgs;
 use super::lines::{Line, LineFormat, LineOutcome};
 use super::session::Session;
-use crate::archive::{Archiver, Report};
+use crate::archive::Archiver;
 use crate::daemon::Shutdown;
-use crate::digest::Fingerprint;
-use crate::error::{ErrorKind, chain};
+use crate::error::ErrorKind;
 use crate::progress::Board;
-use crate::queue::{self, ArchivedRow, Direct, Outcome, Wish};
+use crate::queue::{self, Finished};
 use crate::recording::RecordingId;
-use crate::storage::ObjectKey;
 
+mod attempt;
 mod dry_run;
+mod tally;
+mod teller;
+mod waiting;
 
-/// While another process holds a recording, it is looked at this often.
-const ELSEWHERE_POLL: Duration = Duration::from_secs(1);
+use attempt::{Again, failed_before};
+use teller::Teller;
+use waiting::{Errand, Waiting};
+
 /// After Ctrl-C there is nothing to drain for: what runs is released and can be taken up again.
 const DRAIN: Duration = Duration::ZERO;
+/// So many recordings are looked up in one statement.
+const LOOK_UP: usize = 1000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ArchiveArgs {
@@ -70,6 +76,7 @@ pub(super) async fn run(
     archiver.policy.accept_size = args.accept_size;
     let backfill = Arc::new(Backfill {
         archiver,
+        pool: database.pool().clone(),
         board: Board::default(),
         force: args.force,
         give_up_at: args.wait.map(|wait| Instant::now() + wait),
@@ -80,7 +87,7 @@ pub(super) async fn run(
     backfill.archiver.queue.register_project(space).await?;
     queue::enqueue(database.pool(), &ids).await?;
     let result = tokio::select! {
-        result = backfill.run(session, ids, args.output, out) => result,
+        result = backfill.run(session, &ids, args.output, out) => result,
         () = impatient.cancelled() => Ok(Exit::Later),
     };
     database.close().await;
@@ -91,6 +98,7 @@ pub(super) async fn run(
 #[derive(Debug)]
 struct Backfill {
     archiver: Archiver,
+    pool: PgPool,
     board: Board,
     force: bool,
     /// With `--wait`: until when.
@@ -104,41 +112,31 @@ impl Backfill {
     async fn run(
         self: &Arc<Self>,
         session: &Session,
-        ids: Vec<RecordingId>,
+        ids: &[RecordingId],
         format: LineFormat,
         out: &mut impl Write,
     ) -> anyhow::Result<Exit> {
-        let total = ids.len();
-        let bars = Bars::follow(self.board.clone(), &session.progress, Some(total as u64));
-        // Each in a task of its own: whoever reads our lines slowly must not hold up transfers
-        // and their leases.
-        let mut lines = stream::iter(ids)
-            .map(|id| {
-                let backfill = Arc::clone(self);
-                let attempt = tokio::spawn(async move { backfill.one(id).await });
-                async move { attempt.await.unwrap_or_else(|panic| panicked(id, &panic)) }
-            })
-            .buffer_unordered(session.config.worker.concurrency);
-        let mut tally = Tally::default();
-        let mut unheard = None;
-        while let Some(line) = lines.next().await {
-            tally.count(line.outcome);
-            bars.one_done();
-            if unheard.is_none()
-                && let Err(error) = bars.beside(|| line.write(format, out))
-            {
-                // Nobody reads any more: what runs is given back, in order.
-                self.stop.cancel();
-                unheard = Some(error);
-            }
-        }
+        let total = Some(ids.len() as u64);
+        let bars = Bars::follow(self.board.clone(), &session.progress, total);
+        let mut teller = Teller::new(&bars, format, out, self.stop.clone());
+        let unfinished = self.tell_finished(ids, &mut teller).await?;
+        let slots = session.config.worker.concurrency;
+        self.archive_all(unfinished, slots, &mut teller).await;
+        let told = teller.end();
         drop(bars);
-        if let Some(error) = unheard {
-            tracing::debug!("stopped, because the output is closed: {error}");
-            return Ok(Exit::Later);
-        }
-        if format == LineFormat::Text && total > 1 {
-            writeln!(out, "{}", tally.summary())?;
+        let tally = match told {
+            Ok(tally) => tally,
+            Err(error) => {
+                tracing::debug!("stopped, because the output is closed: {error}");
+                return Ok(Exit::Later);
+            }
+        };
+        if ids.len() > 1 {
+            match format {
+                LineFormat::Text => tally.write(out)?,
+                // The lines are for a program, the sum is for whoever watches it.
+                LineFormat::Jsonl => drop(tally.write(&mut std::io::stderr())),
+            }
         }
         if let Some((kind, message)) = self.halted.get() {
             tracing::error!("stopped: {message}. Cure: {}", kind.cure());
@@ -147,181 +145,155 @@ impl Backfill {
         Ok(tally.exit())
     }
 
-    /// Takes one recording as far as it goes, within the time there is.
-    async fn one(&self, id: RecordingId) -> Line {
-        let started = Instant::now();
-        let line = loop {
-            if self.stop.is_cancelled() {
-                break deferred(id, ErrorKind::Cancelled, "stopped before it was begun");
-            }
-            if let Some((kind, message)) = self.halted.get() {
-                break deferred(id, *kind, message);
-            }
-            let (line, again_after) = match self.step(id).await {
-                Ok(step) => step,
-                Err(error) => {
-                    break deferred(id, error.kind(), &chain(&error));
-                }
-            };
-            let Some(delay) = again_after else { break line };
-            let left = self
-                .give_up_at
-                .map(|until| until.saturating_duration_since(Instant::now()));
-            match left {
-                Some(left) if left > Duration::ZERO => {
-                    let pause = tokio::time::sleep(delay.min(left));
-                    self.stop.run_until_cancelled(pause).await;
-                    // The time is up: what the last try said is the answer.
-                    if delay > left {
-                        break line;
-                    }
-                }
-                _ => break line,
-            }
-        };
-        line.lasting(started.elapsed())
-    }
-
-    /// One try, and after which delay another one could help.
-    async fn step(&self, id: RecordingId) -> Result<(Line, Option<Duration>), queue::QueueError> {
-        let wish = if self.force {
-            Wish::EvenFailed
-        } else {
-            Wish::Unfinished
-        };
-        let mut direct = self.archiver.queue.claim_direct(id, wish).await?;
-        if let Direct::Failed { error_kind, .. } = &direct
-            && self.archiver.policy.accept_size
-            && *error_kind == Some(ErrorKind::SizeMismatch)
-        {
-            // The operator's word is what it failed for want of.
-            let queue = &self.archiver.queue;
-            direct = queue.claim_direct(id, Wish::EvenFailed).await?;
+    /// Tells of those that need no work, many at once, and gives the others.
+    async fn tell_finished(
+        &self,
+        ids: &[RecordingId],
+        teller: &mut Teller<'_, impl Write>,
+    ) -> Result<VecDeque<RecordingId>, queue::QueueError> {
+        if self.force {
+            return Ok(ids.iter().copied().collect());
         }
-        Ok(match direct {
-            Direct::Archived(row) if self.force => self.archived_by_force(id, *row).await?,
-            Direct::Archived(row) => (Line::already_archived(id, *row), None),
-            direct => self.unarchived(id, direct).await,
-        })
+        let mut unfinished = VecDeque::new();
+        for some in ids.chunks(LOOK_UP) {
+            if self.stop.is_cancelled() {
+                unfinished.extend(some);
+                continue;
+            }
+            let mut finished = queue::finished(&self.pool, some).await?;
+            let mut lines = Vec::with_capacity(finished.len());
+            for id in some {
+                match finished.remove(id).and_then(|it| self.line_of(*id, it)) {
+                    Some(line) => lines.push(line),
+                    None => unfinished.push_back(*id),
+                }
+            }
+            teller.tell(&lines);
+        }
+        Ok(unfinished)
     }
 
-    async fn unarchived(&self, id: RecordingId, direct: Direct) -> (Line, Option<Duration>) {
-        match direct {
-            Direct::Claimed(claim) => {
-                let place = self.board.enter(id);
-                let report = self
-                    .archiver
-                    .attempt(claim, place.progress(), &self.stop)
-                    .await;
-                drop(place);
-                let again_after = self.again_after(&report);
-                (report.into(), again_after)
-            }
-            Direct::Failed {
+    /// The line of a recording that needs no work; `None` if the operator's word has it tried again.
+    fn line_of(&self, id: RecordingId, finished: Finished) -> Option<Line> {
+        match finished {
+            Finished::Archived(row) => Some(Line::already_archived(id, *row)),
+            Finished::Failed {
+                error_kind: Some(ErrorKind::SizeMismatch),
+                ..
+            } if self.archiver.policy.accept_size => None,
+            Finished::Failed {
                 error_kind,
                 error_message,
-            } => {
-                let message = error_message
-                    .map(|message| format!("{message} (failed before; --force tries again)"));
-                (
-                    Line::bare(id, LineOutcome::Failed, error_kind, message),
-                    None,
-                )
+            } => Some(failed_before(id, error_kind, error_message)),
+        }
+    }
+
+    /// Has as many recordings tried side by side as there are slots. One that waits, for its next
+    /// try or for another process, takes no slot from the others.
+    async fn archive_all(
+        self: &Arc<Self>,
+        mut todo: VecDeque<RecordingId>,
+        slots: usize,
+        teller: &mut Teller<'_, impl Write>,
+    ) {
+        let mut waiting = Waiting::default();
+        // Each in a task of its own: whoever reads our lines slowly must not hold up transfers
+        // and their leases.
+        let mut running = JoinSet::new();
+        let mut errands: HashMap<Id, Errand> = HashMap::new();
+        loop {
+            self.give_up(&mut todo, &mut waiting, teller).await;
+            while running.len() < slots
+                && let Some(errand) = waiting
+                    .take_due(Instant::now())
+                    .or_else(|| todo.pop_front().map(Errand::new))
+            {
+                let (backfill, id) = (Arc::clone(self), errand.id);
+                let task = running.spawn(async move { backfill.attempt(id).await });
+                errands.insert(task.id(), errand);
             }
-            Direct::Elsewhere { leased_by } => {
-                let message = leased_by.map(|holder| format!("held by {holder}"));
-                let line = Line::bare(id, LineOutcome::InProgressElsewhere, None, message);
-                (line, Some(ELSEWHERE_POLL))
+            if running.is_empty() && waiting.is_empty() {
+                break;
             }
-            Direct::OtherProject { project_id } => {
-                let message =
-                    format!("it belongs to project {project_id}, whose archiver has to do it");
-                (
-                    deferred(id, ErrorKind::NotFound, &message),
-                    Some(ELSEWHERE_POLL),
-                )
-            }
-            Direct::OtherProjectFirst => {
-                let message =
-                    "this project does not know it; another project's archiver is to be asked";
-                (
-                    deferred(id, ErrorKind::NotFound, message),
-                    Some(ELSEWHERE_POLL),
-                )
-            }
-            Direct::Archived(row) => (Line::already_archived(id, *row), None),
-            Direct::Unknown => {
-                let message = "its row vanished from the queue".to_owned();
-                let kind = Some(ErrorKind::Internal);
-                (
-                    Line::bare(id, LineOutcome::Failed, kind, Some(message)),
-                    None,
-                )
+            let next_due = waiting.next_due();
+            tokio::select! {
+                Some(ended) = running.join_next_with_id() => {
+                    let (task, result) = match ended {
+                        Ok((task, result)) => (task, Ok(result)),
+                        Err(panic) => (panic.id(), Err(panic)),
+                    };
+                    if let Some(errand) = errands.remove(&task) {
+                        self.tried(errand, result, &mut waiting, teller);
+                    }
+                }
+                () = tokio::time::sleep_until(next_due.unwrap_or_else(Instant::now)),
+                    if next_due.is_some() && running.len() < slots => {}
+                () = self.stop.cancelled(), if !(todo.is_empty() && waiting.is_empty()) => {}
             }
         }
     }
 
-    /// After which delay an attempt is worth repeating; notes a halt.
-    fn again_after(&self, report: &Report) -> Option<Duration> {
-        if let (true, Some(failure)) = (report.halt, &report.failure) {
-            // The first refusal is the one that is told.
-            drop(self.halted.set((failure.kind, failure.message.clone())));
-            return None;
-        }
-        match report.outcome {
-            Outcome::Archived | Outcome::AlreadyArchived | Outcome::Failed => None,
-            Outcome::Deferred | Outcome::Retrying => {
-                Some(report.delay.unwrap_or(ELSEWHERE_POLL).max(ELSEWHERE_POLL))
-            }
-            Outcome::Released => Some(ELSEWHERE_POLL),
-        }
-    }
-
-    /// `--force` on an archived recording: read back, and archived again only if it is gone.
-    async fn archived_by_force(
+    /// Tells how a try ended, or has it wait for the next one.
+    fn tried(
         &self,
-        id: RecordingId,
-        row: ArchivedRow,
-    ) -> Result<(Line, Option<Duration>), queue::QueueError> {
-        let found = match ObjectKey::from_stored(row.object_key.clone()) {
-            Ok(key) if self.archiver.storage.object_url(&key) != row.object_url => {
-                let message = format!(
-                    "it is archived at {}, which is not in the store that is configured",
-                    row.object_url
-                );
-                let kind = Some(ErrorKind::ObjectConflict);
-                let line = Line::bare(id, LineOutcome::Failed, kind, Some(message));
-                return Ok((line, None));
-            }
-            Ok(key) => self.archiver.storage.read_back(&key).await,
-            Err(error) => Err(error.into()),
+        mut errand: Errand,
+        result: Result<(Line, Again), JoinError>,
+        waiting: &mut Waiting,
+        teller: &mut Teller<'_, impl Write>,
+    ) {
+        let (line, again) = match result {
+            Ok(tried) => tried,
+            Err(panic) => (panicked(errand.id, &panic), Again::Never),
         };
-        let problem = match found {
-            Ok(Some(Fingerprint {
-                size_bytes, sha256, ..
-            })) if size_bytes == row.size_bytes && sha256 == row.sha256 => {
-                return Ok((Line::already_archived(id, row), None));
+        let now = Instant::now();
+        let pause = errand.pause(again);
+        match (pause, self.give_up_at) {
+            (Some(pause), Some(until)) if now < until => {
+                errand.last_word = Some(line);
+                waiting.put(errand, (now + pause).min(until));
             }
-            Ok(None) => {
-                let direct = self
-                    .archiver
-                    .queue
-                    .claim_direct(id, Wish::EvenArchived)
-                    .await?;
-                return Ok(self.unarchived(id, direct).await);
+            _ => teller.tell(&[errand.told(line)]),
+        }
+    }
+
+    /// Tells of those that will not be tried (again), if it is over: told to stop, refused, or, for
+    /// those that wait, out of time.
+    async fn give_up(
+        &self,
+        todo: &mut VecDeque<RecordingId>,
+        waiting: &mut Waiting,
+        teller: &mut Teller<'_, impl Write>,
+    ) {
+        let refused = self.halted.get();
+        let over = self.stop.is_cancelled() || refused.is_some();
+        let out_of_time = self.give_up_at.is_some_and(|until| until <= Instant::now());
+        if over || out_of_time {
+            let left = waiting.take_all();
+            let ids: Vec<RecordingId> = left.iter().map(|errand| errand.id).collect();
+            // Those that others were busy with may be done by now.
+            let mut finished = HashMap::new();
+            if !over && !ids.is_empty() {
+                finished = queue::finished(&self.pool, &ids).await.unwrap_or_default();
             }
-            Ok(Some(found)) => Line::bare(
-                id,
-                LineOutcome::Failed,
-                Some(ErrorKind::ObjectConflict),
-                Some(format!(
-                    "the archived object has changed: it has {} bytes and SHA-256 {}, recorded are {} and {}",
-                    found.size_bytes, found.sha256, row.size_bytes, row.sha256
-                )),
-            ),
-            Err(error) => deferred(id, error.kind(), &chain(&error)),
-        };
-        Ok((problem, None))
+            for mut errand in left {
+                let found = finished.remove(&errand.id);
+                let line = found.and_then(|it| self.line_of(errand.id, it));
+                if let Some(line) = line.or_else(|| errand.last_word.take()) {
+                    teller.tell(&[errand.told(line)]);
+                }
+            }
+        }
+        if over {
+            let (kind, message) = match refused {
+                Some((kind, message)) => (*kind, message.as_str()),
+                None => (ErrorKind::Cancelled, "stopped before it was begun"),
+            };
+            let lines: Vec<Line> = todo
+                .drain(..)
+                .map(|id| deferred(id, kind, message))
+                .collect();
+            teller.not_begun(&lines);
+        }
     }
 }
 
@@ -342,43 +314,4 @@ fn panicked(id: RecordingId, panic: &JoinError) -> Line {
         Some(ErrorKind::Internal),
         Some(message),
     )
-}
-
-/// How many ended how.
-#[derive(Debug, Default)]
-struct Tally {
-    archived: u64,
-    already: u64,
-    failed: u64,
-    later: u64,
-}
-
-impl Tally {
-    const fn count(&mut self, outcome: LineOutcome) {
-        match outcome {
-            LineOutcome::Archived => self.archived += 1,
-            LineOutcome::AlreadyArchived => self.already += 1,
-            LineOutcome::Failed => self.failed += 1,
-            LineOutcome::Deferred | LineOutcome::Retrying | LineOutcome::InProgressElsewhere => {
-                self.later += 1;
-            }
-        }
-    }
-
-    fn summary(&self) -> String {
-        format!(
-            "{} archived, {} already archived, {} failed, {} not yet",
-            self.archived, self.already, self.failed, self.later
-        )
-    }
-
-    const fn exit(&self) -> Exit {
-        if self.failed > 0 {
-            Exit::Failed
-        } else if self.later > 0 {
-            Exit::Later
-        } else {
-            Exit::Done
-        }
-    }
 }

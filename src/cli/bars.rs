@@ -68,9 +68,9 @@ impl Bars {
         }
     }
 
-    /// One more is done: of a known total a recording, else an attempt.
-    pub(super) fn one_done(&self) {
-        self.all.inc(1);
+    /// So many more are done: of a known total recordings, else attempts.
+    pub(super) fn done(&self, more: usize) {
+        self.all.inc(more as u64);
     }
 
     /// Prints while the bars are out of the way.

@@ -188,7 +188,7 @@ async fn archive_all(
         );
         let telling = async {
             while let Some(report) = heard.recv().await {
-                bars.one_done();
+                bars.done(1);
                 bars.beside(|| tell(&report, cast, out))?;
             }
             io::Result::Ok(())

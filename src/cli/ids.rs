@@ -8,8 +8,10 @@ use super::exit::UsageError;
 use crate::printable::printable;
 use crate::recording::RecordingId;
 
-/// Bad lines of a file that are named one by one.
-const NAMED_LINES: usize = 20;
+/// Bad lines of a file that are shown; of the others, the numbers are named.
+const SHOWN_LINES: usize = 20;
+/// So many numbers or ranges of them are named: no file makes an error longer than a screen or two.
+const NAMED_RANGES: usize = 200;
 
 /// Which recordings a command is about.
 #[derive(Debug, clap::Args)]
@@ -49,13 +51,14 @@ impl IdArgs {
 }
 
 fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
+    let mut text = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text)?;
+        std::io::stdin().read_to_end(&mut text)?;
     } else {
-        std::fs::File::open(path)?.read_to_string(&mut text)?;
+        std::fs::File::open(path)?.read_to_end(&mut text)?;
     }
-    Ok(text)
+    // What is no text is no ID either: its line is named like any other bad one.
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Reads one ID per line; the error names every line that is none.
@@ -79,14 +82,38 @@ fn parse(text: &str) -> Result<Vec<RecordingId>, String> {
         1 => "a line that is no recording ID:".to_owned(),
         lines => format!("{lines} lines that are no recording IDs:"),
     }];
-    problems.extend(bad.iter().take(NAMED_LINES).map(|(number, entry)| {
+    problems.extend(bad.iter().take(SHOWN_LINES).map(|(number, entry)| {
         let shown: String = entry.chars().take(60).collect();
         format!("line {number}: {}", printable(&shown))
     }));
-    if bad.len() > NAMED_LINES {
-        problems.push(format!("and {} more", bad.len() - NAMED_LINES));
+    if let Some(rest) = bad.get(SHOWN_LINES..).filter(|rest| !rest.is_empty()) {
+        let numbers: Vec<usize> = rest.iter().map(|(number, _)| *number).collect();
+        problems.push(format!("and {} more: {}", rest.len(), ranges(&numbers)));
     }
     Err(problems.join("\n  "))
+}
+
+/// Ascending line numbers in words: `lines 21-40, 77, 90-91`.
+fn ranges(numbers: &[usize]) -> String {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for &number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    let named = ranges.iter().take(NAMED_RANGES);
+    let named: Vec<String> = named
+        .map(|(first, last)| match last - first {
+            0 => first.to_string(),
+            _ => format!("{first}-{last}"),
+        })
+        .collect();
+    let end = match ranges.last() {
+        Some((_, last)) if ranges.len() > NAMED_RANGES => format!(", and so on to line {last}"),
+        _ => String::new(),
+    };
+    format!("lines {}{end}", named.join(", "))
 }
 
 #[cfg(test)]
@@ -107,5 +134,27 @@ mod tests {
         assert!(problems.contains("2 lines"), "{problems}");
         assert!(problems.contains("line 2: nonsense"), "{problems}");
         assert!(problems.contains("line 4"), "{problems}");
+    }
+
+    #[test]
+    fn many_bad_lines_are_named_by_their_numbers_and_no_file_makes_a_novel() {
+        let mut lines = vec!["x"; 40];
+        lines[30] = ID;
+        let problems = parse(&lines.join("\n")).unwrap_err();
+        assert!(problems.contains("39 lines"), "{problems}");
+        assert!(problems.contains("line 20: x"), "{problems}");
+        assert!(
+            problems.ends_with("and 19 more: lines 21-30, 32-40"),
+            "{problems}"
+        );
+
+        let every_other = format!("{ID}\nx\n").repeat(20_000);
+        let problems = parse(&every_other).unwrap_err();
+        assert!(problems.contains("20000 lines"), "{problems}");
+        assert!(
+            problems.ends_with(", and so on to line 40000"),
+            "{problems}"
+        );
+        assert!(problems.len() < 5000, "{}", problems.len());
     }
 }

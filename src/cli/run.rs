@@ -88,7 +88,7 @@ async fn drain(
     let listening = async {
         let mut failed = false;
         while let Some(report) = heard.recv().await {
-            bars.one_done();
+            bars.done(1);
             failed |= report.outcome == Outcome::Failed;
         }
         failed

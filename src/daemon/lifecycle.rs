@@ -35,17 +35,25 @@ impl Shutdown {
         tokio::spawn(async move {
             signals.next().await;
             let drain_timeout = *told.drain_timeout.borrow();
-            tracing::info!(
-                "stopping: nothing more is claimed, what runs has {} to finish; a second signal ends at once",
-                humantime::format_duration(drain_timeout)
-            );
+            if drain_timeout.is_zero() {
+                tracing::warn!(
+                    "stopping: what runs is released, and can be gone on with; a second signal ends at once"
+                );
+            } else {
+                tracing::info!(
+                    "stopping: nothing more is claimed, what runs has {} to finish; a second signal ends at once",
+                    humantime::format_duration(drain_timeout)
+                );
+            }
             notify_stopping();
             told.soft.cancel();
             if tokio::time::timeout(drain_timeout, signals.next())
                 .await
                 .is_err()
             {
-                tracing::warn!("the drain time-out has passed: what still runs is released");
+                if !drain_timeout.is_zero() {
+                    tracing::warn!("the drain time-out has passed: what still runs is released");
+                }
                 told.hard.cancel();
                 signals.next().await;
             }

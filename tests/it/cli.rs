@@ -3,6 +3,7 @@
 mod accept_size;
 mod alone;
 mod archive;
+mod backfill;
 mod doctor;
 mod ending;
 mod health;
