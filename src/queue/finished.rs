@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{ArchivedRow, JobState, QueueError};
+use super::{Answered, ArchivedRow, JobState, QueueError};
 use crate::digest::Sha256Digest;
 use crate::error::ErrorKind;
 use crate::recording::RecordingId;
@@ -35,8 +35,8 @@ pub async fn finished(
         &ids,
     )
     .fetch_all(pool)
-    .await
-    .map_err(QueueError::database("look up recordings"))?;
+    .answered("look up recordings")
+    .await?;
     let mut finished = HashMap::with_capacity(rows.len());
     for row in rows {
         let how = match row.state.parse()? {

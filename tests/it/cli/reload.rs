@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
-use super::service::get;
-use super::{KIB, id, offer};
+use super::{KIB, get, id, offer};
 use crate::harness::binary::{Binary, Running};
 use crate::harness::eventually;
 use crate::harness::line::Line;
