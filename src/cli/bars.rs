@@ -13,6 +13,8 @@ use crate::progress::{Board, Progress};
 use crate::recording::RecordingId;
 
 const REFRESH: Duration = Duration::from_millis(100);
+/// More transfers than these are only counted: the screen is for the lines too.
+const MOST_TRANSFERS: usize = 16;
 
 mod pace;
 
@@ -37,6 +39,7 @@ impl Bars {
         let (progress, shown, ticked) = (progress.clone(), progress.clone(), all.clone());
         let following = tokio::spawn(async move {
             let mut bars: HashMap<RecordingId, ProgressBar> = HashMap::new();
+            let mut others: Option<ProgressBar> = None;
             let mut ticks = tokio::time::interval(REFRESH);
             let mut rate = Rate::default();
             loop {
@@ -53,12 +56,20 @@ impl Bars {
                     }
                     runs
                 });
-                for (id, transfer) in running {
-                    let bar = bars.entry(id).or_insert_with(|| {
-                        progress.add(ProgressBar::no_length().with_message(short(id)))
+                for (id, transfer) in &running {
+                    if bars.len() == MOST_TRANSFERS && !bars.contains_key(id) {
+                        continue;
+                    }
+                    let bar = bars.entry(*id).or_insert_with(|| {
+                        let bar = ProgressBar::no_length().with_message(short(*id));
+                        match &others {
+                            Some(others) => progress.insert_before(others, bar),
+                            None => progress.add(bar),
+                        }
                     });
-                    show(bar, &transfer);
+                    show(bar, transfer);
                 }
+                count(&mut others, running.len() - bars.len(), &progress);
             }
         });
         Self {
@@ -92,14 +103,15 @@ impl Drop for Bars {
 fn show(bar: &ProgressBar, transfer: &Progress) {
     let position = transfer.resumed_bytes() + transfer.received_bytes();
     match (transfer.total_bytes(), bar.length()) {
-        (None, _) => bar.set_style(style("  {msg}  asking SignalWire")),
+        (None, _) => bar.set_style(style("  {msg}  waiting for the first bytes")),
+        (Some(_), None) if transfer.received_bytes() == 0 => {}
         (Some(total), None) => {
             bar.set_length(total);
             bar.set_style(style(
                 "  {msg}  {wide_bar}  {bytes:>10} of {total_bytes:10}  {bytes_per_sec:>12}  {eta:>4}",
             ));
-            // What an earlier attempt did says nothing of how fast this one is.
-            bar.set_position(transfer.resumed_bytes());
+            // What came before, in an earlier attempt too, says nothing of how fast it is now.
+            bar.set_position(position);
             bar.reset_eta();
         }
         (Some(total), Some(_)) if position >= total => {
@@ -110,6 +122,23 @@ fn show(bar: &ProgressBar, transfer: &Progress) {
         (Some(_), Some(_)) => {}
     }
     bar.set_position(position);
+}
+
+/// Says how many transfers have no bar of their own.
+fn count(others: &mut Option<ProgressBar>, number: usize, progress: &MultiProgress) {
+    match (number, &*others) {
+        (0, None) => {}
+        (0, Some(bar)) => {
+            bar.finish_and_clear();
+            progress.remove(bar);
+            *others = None;
+        }
+        (_, Some(bar)) => bar.set_message(format!("and {number} more")),
+        (_, None) => {
+            let bar = ProgressBar::no_length().with_style(style("  {msg}"));
+            *others = Some(progress.add(bar.with_message(format!("and {number} more"))));
+        }
+    }
 }
 
 /// What is still to come, by what is known of those that have begun.
@@ -137,7 +166,7 @@ fn ahead(board: &Board, running: &[(RecordingId, Arc<Progress>)], all: &Progress
 fn pace(bytes_per_second: u64, ahead: Ahead) -> String {
     let rate = human::rate(bytes_per_second);
     match ahead.time_left(bytes_per_second) {
-        Some(left) => format!("{rate}  {} left", humantime::format_duration(left)),
+        Some(left) => format!("{rate}  {} left", human::estimate(left)),
         None => rate,
     }
 }

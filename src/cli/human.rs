@@ -1,5 +1,7 @@
 //! How values are shown to people: times, durations, sizes, and tables without boxes.
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -57,6 +59,18 @@ pub(super) fn span(length: TimeDelta) -> String {
         60..3600 => format!("{} min", secs / 60),
         3600..172_800 => format!("{} h", secs / 3600),
         _ => format!("{} days", secs / 86_400),
+    }
+}
+
+/// `2d 3h`, `3h 5m`, `1m 5s`, `7s`: as exact as an estimate is.
+pub(super) fn estimate(length: Duration) -> String {
+    let secs = length.as_secs();
+    let (days, hours, minutes) = (secs / 86_400, secs / 3600 % 24, secs / 60 % 60);
+    match secs {
+        ..60 => format!("{secs}s"),
+        60..3600 => format!("{minutes}m {}s", secs % 60),
+        3600..86_400 => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
     }
 }
 
@@ -170,6 +184,16 @@ mod tests {
         let long = "x".repeat(WIDTH - 4);
         assert_eq!(beside_or_below("one", &long), format!("one {long}"));
         assert_eq!(beside_or_below("four", &long), format!("four\n  {long}"));
+    }
+
+    #[test]
+    fn an_estimate_has_two_units_at_most() {
+        let of = |secs| estimate(Duration::from_secs(secs));
+        assert_eq!(of(0), "0s");
+        assert_eq!(of(59), "59s");
+        assert_eq!(of(65), "1m 5s");
+        assert_eq!(of(11_105), "3h 5m");
+        assert_eq!(of(2 * 86_400 + 3 * 3600 + 59), "2d 3h");
     }
 
     #[test]
