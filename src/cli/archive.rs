@@ -16,7 +16,7 @@ use super::ids::IdArgs;
 use super::lines::{Line, LineFormat, LineOutcome};
 use super::session::Session;
 use crate::archive::Archiver;
-use crate::daemon::Shutdown;
+use crate::daemon::{Hangups, Shutdown};
 use crate::error::ErrorKind;
 use crate::progress::Board;
 use crate::queue::{self, Finished};
@@ -69,7 +69,7 @@ pub(super) async fn run(
     if args.dry_run {
         return dry_run::run(session, &ids, args.force, out).await;
     }
-    let shutdown = Shutdown::on_signals(DRAIN)?;
+    let shutdown = Shutdown::on_signals(DRAIN, Hangups::watch_unless_ignored()?)?;
     let impatient = shutdown.impatient.clone();
     let database = session.database().await?;
     let mut archiver = session.archiver(database.pool())?;

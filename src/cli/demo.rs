@@ -19,7 +19,7 @@ use super::report::{self, CostsArgs, CostsOutput};
 use super::session::Session;
 use crate::archive::{Archiver, Report};
 use crate::config::{Config, Environment};
-use crate::daemon::{Ending, Shutdown, Worker};
+use crate::daemon::{Ending, Hangups, Shutdown, Worker};
 use crate::database::Database;
 use crate::finance::report::Grouping;
 use crate::printable::printable;
@@ -47,7 +47,7 @@ pub(super) async fn run(
     color: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<Exit> {
-    let shutdown = Shutdown::on_signals(Duration::ZERO)?;
+    let shutdown = Shutdown::on_signals(Duration::ZERO, Hangups::watch_unless_ignored()?)?;
     let simulator = Simulator::start(SimulatorConfig::default())
         .await
         .context("start the simulated SignalWire")?;

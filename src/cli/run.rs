@@ -45,7 +45,13 @@ pub(super) struct RunArgs {
 pub(super) async fn run(session: &Session, args: &RunArgs, source: Source) -> anyhow::Result<Exit> {
     session.demand_everything()?;
     source.logging.follow(&session.config.log.level);
-    let shutdown = Shutdown::on_signals(session.config.worker.drain_timeout)?;
+    // The service reads its configuration again instead.
+    let hangups = if args.once {
+        Hangups::watch_unless_ignored()?
+    } else {
+        None
+    };
+    let shutdown = Shutdown::on_signals(session.config.worker.drain_timeout, hangups)?;
     let impatient = shutdown.impatient.clone();
     tokio::select! {
         ended = async {

@@ -21,8 +21,8 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// Watches SIGTERM and SIGINT from now on. The first signal asks softly, and hard when
-    /// `drain_timeout` has passed; the second is `impatient`.
-    pub fn on_signals(drain_timeout: Duration) -> std::io::Result<Self> {
+    /// `drain_timeout` has passed; the second is `impatient`. Hangups, if given, ask softly too.
+    pub fn on_signals(drain_timeout: Duration, hangups: Option<Hangups>) -> std::io::Result<Self> {
         let shutdown = Self {
             drain_timeout: watch::Sender::new(drain_timeout),
             ..Self::default()
@@ -33,7 +33,11 @@ impl Shutdown {
         };
         let told = shutdown.clone();
         tokio::spawn(async move {
-            signals.next().await;
+            // A terminal that is closed may send more than one, so one is never impatience.
+            tokio::select! {
+                () = signals.next() => {}
+                () = Hangups::next_of(hangups) => {}
+            }
             let drain_timeout = *told.drain_timeout.borrow();
             if drain_timeout.is_zero() {
                 tracing::warn!(
@@ -68,8 +72,8 @@ impl Shutdown {
     }
 }
 
-/// SIGHUP, which asks for the configuration to be read again. Several that come while nobody waits
-/// are heard as one.
+/// SIGHUP: the service is asked to read its configuration again, or the terminal of a command is
+/// gone. Several that come while nobody waits are heard as one.
 #[derive(Debug)]
 pub struct Hangups(Signal);
 
@@ -79,6 +83,21 @@ impl Hangups {
         signal(SignalKind::hangup()).map(Self)
     }
 
+    /// The same, unless they are ignored, as by `nohup`: then they stay so.
+    pub fn watch_unless_ignored() -> std::io::Result<Option<Self>> {
+        if are_hangups_ignored() {
+            return Ok(None);
+        }
+        Self::watch().map(Some)
+    }
+
+    async fn next_of(hangups: Option<Self>) {
+        match hangups {
+            Some(mut hangups) => hangups.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits for the next one.
     pub async fn next(&mut self) {
         if self.0.recv().await.is_none() {
@@ -86,6 +105,17 @@ impl Hangups {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Where the kernel does not tell, they are left as they are.
+fn are_hangups_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is 1, the lowest bit.
+    mask.is_none_or(|mask| mask & 1 == 1)
 }
 
 struct Signals {

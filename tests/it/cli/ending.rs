@@ -93,6 +93,30 @@ async fn what_still_runs_after_the_drain_timeout_is_given_back_unburnt() {
 }
 
 #[tokio::test]
+async fn a_run_for_a_timer_drains_like_the_service_and_says_that_some_are_left() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let world = World::s3().await;
+        let ids = offer(&world, [1, 2], LARGE);
+        let go_on = CancellationToken::new();
+        let hold = StoreFault::HoldUntil(go_on.clone());
+        world.s3_server().inject(Call::Complete, hold, 1);
+        world.enqueue(ids[0]).await;
+        let once = Binary::of(&world).start(&["run", "--once"]);
+        eventually("it is about to be published", || async {
+            (world.s3_server().count(Call::Complete) > 0).then_some(())
+        })
+        .await;
+        once.signal(signal);
+        once.demand_log("stopping").await;
+        world.enqueue(ids[1]).await;
+        go_on.cancel();
+        once.ended().await.demand_code(75);
+        world.demand_archived(ids[0]).await;
+        assert_eq!(world.attempts(ids[1]).await, []);
+    }
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once_and_the_lease_finds_the_recording_again() {
     let world = World::s3().await;
     let (recording, daemon) = stalled(&world, "1h").await;

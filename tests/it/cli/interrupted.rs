@@ -57,6 +57,49 @@ async fn ctrl_c_gives_the_recording_back_unburnt_and_the_next_run_leaves_no_uplo
 }
 
 #[tokio::test]
+async fn a_terminal_that_is_closed_is_like_ctrl_c() {
+    let world = World::s3().await;
+    let binary = Binary::of(&world);
+    let (id, running) = caught_in_the_middle(&world, &binary).await;
+    running.signal(Signal::SIGHUP);
+    let line = running.ended().await.demand_code(75).json_line();
+    assert_eq!(outcome(&line), ("deferred", Some("cancelled")));
+    let row = world.row(id).await;
+    assert_eq!((row.state.as_str(), row.attempts), ("pending", 0));
+}
+
+#[tokio::test]
+async fn under_nohup_it_goes_on() {
+    let world = World::s3().await;
+    let id = offer(&world, [1], LARGE)[0];
+    let go_on = CancellationToken::new();
+    let hold = StoreFault::HoldUntil(go_on.clone());
+    world.s3_server().inject(Call::Complete, hold, 1);
+    let binary = Binary::of(&world);
+    let program = env!("CARGO_BIN_EXE_recording-archiver");
+    let mut command = binary.command(&[]);
+    let mut nohup = tokio::process::Command::new("nohup");
+    let variables = command.as_std_mut().get_envs();
+    nohup
+        .args([program, "archive", "--id", &id.to_string()])
+        .env_clear()
+        .envs(variables.filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(binary.directory())
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true);
+    let mut child = nohup.spawn().unwrap();
+    eventually("it is about to be published", || async {
+        (world.s3_server().count(Call::Complete) > 0).then_some(())
+    })
+    .await;
+    let pid = nix::unistd::Pid::from_raw(child.id().unwrap().cast_signed());
+    nix::sys::signal::kill(pid, Signal::SIGHUP).unwrap();
+    go_on.cancel();
+    assert!(child.wait().await.unwrap().success());
+    world.demand_archived(id).await;
+}
+
+#[tokio::test]
 async fn one_that_another_process_holds_is_left_to_it_or_waited_for() {
     let world = World::s3().await;
     let binary = Binary::of(&world);
