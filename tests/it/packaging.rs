@@ -59,6 +59,18 @@ fn every_unit_starts_the_program_in_a_way_it_takes() {
     }
 }
 
+#[test]
+fn what_runs_for_long_is_reloaded_by_the_signal_that_the_program_takes() {
+    for (name, text) in units("service") {
+        let reload = values(&text, "ExecReload");
+        if values(&text, "Type") == ["notify"] {
+            assert_eq!(reload, ["/bin/kill -HUP $MAINPID"], "{name}");
+        } else {
+            assert_eq!(reload, [""; 0], "{name}");
+        }
+    }
+}
+
 /// What the program reads when these stand in the credentials directory.
 fn credential_files(names: &BTreeSet<&str>) -> BTreeSet<String> {
     let directory = tempfile::tempdir().unwrap();
