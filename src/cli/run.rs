@@ -273,8 +273,11 @@ async fn wait_for_database(
     loop {
         match session.database().await {
             Ok(database) => return Ok(Some(database)),
+            // What is put right at the other end needs no restart here.
             Err(
-                error @ (DatabaseError::Unreachable { .. } | DatabaseError::MigrationLocked(_)),
+                error @ (DatabaseError::Unreachable { .. }
+                | DatabaseError::MigrationLocked(_)
+                | DatabaseError::Multiplexed { .. }),
             ) => {
                 if !told {
                     tracing::error!("waiting for the database: {}", chain(&error));

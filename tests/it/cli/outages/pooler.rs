@@ -5,13 +5,14 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Stdio;
 
-use nix::unistd::{Uid, User};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid, User};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use url::Url;
 
-use super::{KIB, add};
+use super::{KIB, add, archived, daemon, demand_ready, end};
 use crate::harness::binary::Binary;
 use crate::harness::eventually;
 use crate::harness::world::World;
@@ -31,8 +32,9 @@ fn is_installed() -> bool {
 
 struct Pooler {
     url: String,
-    _directory: TempDir,
-    _process: Child,
+    config: String,
+    directory: TempDir,
+    process: Child,
 }
 
 impl Pooler {
@@ -54,11 +56,11 @@ impl Pooler {
         let config = format!(
             "[databases]\n* = host={host} port={} user={}{password}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n\
-             unix_socket_dir =\npool_mode = {mode}\n",
+             unix_socket_dir =\npool_mode = ",
             options.get_port(),
             options.get_username(),
         );
-        fs::write(&file, config).unwrap();
+        fs::write(&file, format!("{config}{mode}\n")).unwrap();
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
         let mut command = Command::new(PGBOUNCER);
         if Uid::effective().is_root() {
@@ -88,10 +90,38 @@ impl Pooler {
                 "postgres://anybody@127.0.0.1:{port}/{}?sslmode=disable",
                 options.get_database().unwrap()
             ),
-            _directory: directory,
-            _process: process,
+            config,
+            directory,
+            process,
         }
     }
+
+    /// Changes its mode, as an administrator does.
+    fn reload(&self, mode: &str) {
+        let file = self.directory.path().join("pgbouncer.ini");
+        fs::write(file, format!("{}{mode}\n", self.config)).unwrap();
+        let pid = self.process.id().expect("it runs");
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGHUP).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_service_before_a_pooler_in_transaction_mode_says_so_and_waits_for_its_cure() {
+    if !is_installed() {
+        println!("skipped: {PGBOUNCER} is not installed");
+        return;
+    }
+    let world = World::local().await;
+    let id = add(&world, KIB).await;
+    let pooler = Pooler::start(&world, "transaction").await;
+    let daemon = daemon(&world, pooler.url.clone());
+    let base = daemon.http().await;
+    daemon.demand_log("pooler in transaction mode").await;
+    demand_ready(&base, 503).await;
+    pooler.reload("session");
+    archived(&world, id).await;
+    demand_ready(&base, 200).await;
+    end(daemon).await;
 }
 
 #[tokio::test]
