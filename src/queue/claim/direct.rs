@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::{Claim, ClaimedRow};
 use crate::digest::Sha256Digest;
 use crate::error::ErrorKind;
-use crate::queue::{Answered, JobState, Queue, QueueError, interval};
+use crate::queue::{Answered, Finished, JobState, Queue, QueueError, finished, interval};
 use crate::recording::RecordingId;
 
 /// How far a direct claim may go.
@@ -126,11 +126,22 @@ impl Queue {
 
     /// Why a recording could not be claimed directly.
     async fn obstacle(&self, id: RecordingId) -> Result<Direct, QueueError> {
+        match finished(&self.pool, &[id]).await?.remove(&id) {
+            Some(Finished::Archived(row)) => return Ok(Direct::Archived(row)),
+            Some(Finished::Failed {
+                error_kind,
+                error_message,
+            }) => {
+                return Ok(Direct::Failed {
+                    error_kind,
+                    error_message,
+                });
+            }
+            None => {}
+        }
         let row = sqlx::query!(
             r#"-- queue::obstacle
-            SELECT state, project_id, leased_by, error_kind, error_message, object_key, object_url,
-                   size_bytes, sha256, evidence, cost_usd::text AS cost_usd,
-                   $2 = ANY (not_found_in) AS "asked_here!"
+            SELECT state, project_id, leased_by, $2 = ANY (not_found_in) AS "asked_here!"
               FROM archiver.recordings WHERE recording_id = $1"#,
             id.uuid(),
             self.project_id,
@@ -143,30 +154,12 @@ impl Queue {
         };
         let state: JobState = row.state.parse()?;
         Ok(match (state, row.project_id) {
-            (JobState::Archived, _) => Direct::Archived(Box::new(ArchivedRow {
-                object_key: row.object_key.unwrap_or_default(),
-                object_url: row.object_url.unwrap_or_default(),
-                size_bytes: row
-                    .size_bytes
-                    .and_then(|size| u64::try_from(size).ok())
-                    .unwrap_or_default(),
-                sha256: Sha256Digest::from_bytes(
-                    row.sha256
-                        .and_then(|bytes| bytes.try_into().ok())
-                        .unwrap_or_default(),
-                ),
-                evidence: row.evidence.unwrap_or_default(),
-                cost_usd: row.cost_usd,
-            })),
-            (JobState::Failed, _) => Direct::Failed {
-                error_kind: row.error_kind.and_then(|kind| kind.parse().ok()),
-                error_message: row.error_message,
-            },
             (_, Some(project_id)) if project_id != self.project_id => {
                 Direct::OtherProject { project_id }
             }
             (JobState::Pending, None) if row.asked_here => Direct::OtherProjectFirst,
-            (JobState::Pending | JobState::InProgress, _) => Direct::Elsewhere {
+            // One that was settled meanwhile is found so by the next look.
+            _ => Direct::Elsewhere {
                 leased_by: row.leased_by,
             },
         })

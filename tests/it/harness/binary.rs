@@ -126,8 +126,11 @@ impl Binary {
 
     /// For what the other ways to start it do not offer.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recording-archiver"));
+        // Tests may run under nohup, which the program would rightly take for itself.
+        let mut command = Command::new("/usr/bin/env");
         command
+            .arg("--default-signal=HUP")
+            .arg(env!("CARGO_BIN_EXE_recording-archiver"))
             .args(arguments)
             .env_clear()
             .envs(&self.variables)
