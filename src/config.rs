@@ -41,9 +41,9 @@ pub use raw::Origin;
 pub use reload::{Changes, Reloadable, Schedules};
 pub use schedule::{CronSchedule, ScheduleError};
 pub use sections::{
-    ChecksumMode, DatabaseConfig, FinanceConfig, HttpConfig, LogConfig, LogFormat, S3Credentials,
-    SignalWireConfig, StorageConfig, StorageLocation, SweepConfig, TransferConfig, VerifyMode,
-    WorkerConfig,
+    ChecksumMode, DatabaseConfig, DiscoveryConfig, FinanceConfig, HttpConfig, LogConfig, LogFormat,
+    RetireConfig, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation, SweepConfig,
+    TransferConfig, VerifyConfig, VerifyMode, WorkerConfig,
 };
 
 use check::Checker;
@@ -59,6 +59,9 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub transfer: TransferConfig,
     pub worker: WorkerConfig,
+    pub discovery: DiscoveryConfig,
+    pub verify: VerifyConfig,
+    pub retire: RetireConfig,
     pub sweep: SweepConfig,
     pub finance: FinanceConfig,
     pub http: HttpConfig,
@@ -96,11 +99,13 @@ impl Config {
         let (storage, missing_for_storage) = checker.storage(&data_dir);
         let transfer = checker.transfer(&storage);
         let worker = checker.worker();
+        let discovery = checker.discovery();
+        let verify = checker.verify();
+        let retire = checker.retire();
         let sweep = checker.sweep();
         let finance = checker.finance();
         let http = checker.http();
         let log = checker.log();
-        checker.chores_not_available();
 
         if !settings.problems.is_empty() {
             return Err(ConfigError::Invalid {
@@ -131,6 +136,9 @@ impl Config {
             database,
             transfer,
             worker,
+            discovery,
+            verify,
+            retire,
             sweep,
             finance,
             http,

@@ -46,7 +46,7 @@
 //! | doors | [`cli`], [`daemon`] | everything below |
 //! | stories | [`archive`], [`upkeep`] | stations and ground |
 //! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
-//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`progress`], [`printable`], [`config`], [`crash`], [`deadline`] | ground only |
+//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`bandwidth`], [`progress`], [`printable`], [`config`], [`crash`], [`deadline`] | ground only |
 //!
 //! [`metrics`] is filled by the doors from what stories report and stations show. How far a running
 //! attempt is stands in its row of `archiver.attempts`, so that `status` can tell from another
@@ -78,6 +78,7 @@
 //!   stored without the link ([`recording::Metadata::without_link`]).
 
 pub mod archive;
+pub mod bandwidth;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

@@ -4,7 +4,10 @@
 //! the parsing is lenient and the verdict cautious.
 
 mod client;
+mod listing;
 mod pace;
 mod wire;
 
 pub use client::{ApiError, SignalWire};
+pub use listing::{Catalogue, NextPage, Page, Unreadable};
+pub use wire::described;

@@ -17,6 +17,7 @@ use crate::recording::Recording;
 
 mod error;
 mod http;
+mod inventory;
 pub mod key;
 mod manifest;
 mod multipart;
@@ -30,6 +31,7 @@ mod unfinished;
 mod upload;
 
 pub use error::StorageError;
+pub use inventory::{Inventory, Listed};
 pub use key::{KeyError, Layout, ObjectKey};
 pub use manifest::Manifest;
 pub use parts::PartPlan;
@@ -37,6 +39,13 @@ pub use probe::Enforcement;
 pub use proof::{Algorithm, Evidence, Proof};
 pub use publish::Receipt;
 pub use upload::{OwnObject, Upload, UploadPlan};
+
+/// The folder of throw-away objects, under the prefix.
+const PROBE_FOLDER: &str = ".recording-archiver-probe";
+/// The folder of damaged objects that were moved out of the way, under the prefix.
+const DAMAGED_FOLDER: &str = ".recording-archiver-damaged";
+/// What stands in these is no part of the archive.
+const OWN_FOLDERS: [&str; 2] = [PROBE_FOLDER, DAMAGED_FOLDER];
 
 /// Object metadata that names the attempt which wrote it (sent as `x-amz-meta-…`).
 const ATTEMPT_METADATA: &str = "archive-attempt";

@@ -13,6 +13,7 @@ use super::bars::Bars;
 use super::exit::Exit;
 use super::session::Session;
 use crate::archive::{Archiver, Report};
+use crate::bandwidth::Bandwidth;
 use crate::daemon::{
     Ending, Gauges, Hangups, Health, HttpServer, Service, Shutdown, Worker, notify_ready,
 };
@@ -21,19 +22,16 @@ use crate::error::chain;
 use crate::finance::ledger;
 use crate::progress::Board;
 use crate::queue::{self, Outcome};
-use crate::upkeep;
 
+mod chores;
 mod reload;
 
+use chores::Chores;
 pub(super) use reload::Source;
 use reload::{Bells, Parts, Reloader};
 
 /// A database that is away at start is asked again at most this often.
 const LONGEST_START_WAIT: Duration = Duration::from_secs(30);
-/// A cost that is not final is asked for again at most this often.
-const REPRICE_PAUSE: Duration = Duration::from_hours(12);
-/// How often the project says that its archiver is still there.
-const REGISTER_AGAIN: Duration = Duration::from_hours(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
@@ -206,31 +204,26 @@ async fn service(
             counted.count(&report);
         }
     });
-    let (sweep_bell, reprice_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let bells = Bells {
+        worker: Arc::clone(&bell),
+        ..Bells::default()
+    };
     // The daemon sweeps at start too.
-    sweep_bell.notify_one();
-    let space = signalwire.space.clone();
-    for chore in [
-        Chore::Sweep(Arc::clone(&sweep_bell)),
-        Chore::Reprice(Arc::clone(&reprice_bell)),
-        Chore::Register(space),
-    ] {
-        let (archiver, pool, stop) = (Arc::clone(&archiver), pool.clone(), beside.clone());
-        tasks.spawn(async move {
-            stop.run_until_cancelled(Box::pin(chore.run(&archiver, &pool)))
-                .await;
-        });
-    }
+    bells.sweep.notify_one();
+    let verify_bandwidth = Arc::new(Bandwidth::new(config.verify.bandwidth_limit_bytes));
+    let chores = Chores {
+        archiver: Arc::clone(&archiver),
+        pool: pool.clone(),
+        space: signalwire.space.clone(),
+    };
+    chores.start(&bells, &mut tasks, beside);
     let parts = Parts {
         archiver: Arc::clone(&archiver),
         controls: worker.controls(),
         metrics: health.metrics.clone(),
         shutdown: shutdown.clone(),
-        bells: Bells {
-            worker: Arc::clone(&bell),
-            sweep: sweep_bell,
-            finance: reprice_bell,
-        },
+        bells,
+        verify_bandwidth,
     };
     let reloader = Reloader::start(config, source, parts).await?;
 
@@ -291,65 +284,5 @@ async fn wait_for_database(
             return Ok(None);
         }
         wait = (wait * 2).min(LONGEST_START_WAIT);
-    }
-}
-
-/// What is done beside the archiving, each in a task of its own.
-enum Chore {
-    Sweep(Arc<Notify>),
-    Reprice(Arc<Notify>),
-    /// Of the space with this name.
-    Register(String),
-}
-
-impl Chore {
-    async fn run(self, archiver: &Archiver, pool: &PgPool) {
-        match self {
-            Self::Sweep(bell) => {
-                let turns = queue::Chore {
-                    name: "sweep",
-                    scope: archiver.storage.location().to_string(),
-                };
-                loop {
-                    bell.notified().await;
-                    let sweeping = upkeep::sweep(pool, &archiver.storage, false);
-                    match archiver.queue.in_turn(&turns, sweeping).await {
-                        Ok(None | Some(Ok(_))) => {}
-                        Ok(Some(Err(error))) | Err(error) => {
-                            tracing::warn!("sweep: {}", chain(&error));
-                        }
-                    }
-                }
-            }
-            Self::Reprice(bell) => {
-                let turns = queue::Chore {
-                    name: "reprice",
-                    scope: archiver.queue.project_id().to_owned(),
-                };
-                loop {
-                    bell.notified().await;
-                    let repricing = upkeep::reprice(pool, &archiver.signalwire, REPRICE_PAUSE);
-                    match archiver.queue.in_turn(&turns, repricing).await {
-                        Ok(None) => {}
-                        Ok(Some(Ok(done))) => {
-                            tracing::info!(
-                                done.asked,
-                                done.gone,
-                                done.left,
-                                "asked for costs again"
-                            );
-                        }
-                        Ok(Some(Err(error))) => tracing::warn!("reprice: {}", chain(&error)),
-                        Err(error) => tracing::warn!("reprice: {}", chain(&error)),
-                    }
-                }
-            }
-            Self::Register(space) => loop {
-                tokio::time::sleep(REGISTER_AGAIN).await;
-                if let Err(error) = archiver.queue.register_project(&space).await {
-                    tracing::debug!("{}", chain(&error));
-                }
-            },
-        }
     }
 }

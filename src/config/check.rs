@@ -10,8 +10,9 @@ use super::environment::Environment;
 use super::keys::{self, Key};
 use super::raw::{Given, Origin, Settings};
 use super::sections::{
-    FinanceConfig, HttpConfig, LogConfig, S3Credentials, SignalWireConfig, StorageConfig,
-    StorageLocation, SweepConfig, TransferConfig, WorkerConfig,
+    DiscoveryConfig, FinanceConfig, HttpConfig, LogConfig, RetireConfig, S3Credentials,
+    SignalWireConfig, StorageConfig, StorageLocation, SweepConfig, TransferConfig, VerifyConfig,
+    WorkerConfig,
 };
 use super::value;
 
@@ -258,6 +259,28 @@ impl Checker<'_> {
         }
     }
 
+    pub(super) fn discovery(&mut self) -> DiscoveryConfig {
+        DiscoveryConfig {
+            schedule: self.value("discovery.schedule", value::schedule_or_off),
+        }
+    }
+
+    pub(super) fn verify(&mut self) -> VerifyConfig {
+        VerifyConfig {
+            schedule: self.value("verify.schedule", value::schedule_or_off),
+            within: self.duration("verify.within", SECOND),
+            bandwidth_limit_bytes: self
+                .value("verify.bandwidth_limit", value::size_or_off)
+                .and_then(NonZeroU64::new),
+        }
+    }
+
+    pub(super) fn retire(&mut self) -> RetireConfig {
+        RetireConfig {
+            enabled: self.value("retire.enabled", value::boolean),
+        }
+    }
+
     pub(super) fn sweep(&mut self) -> SweepConfig {
         SweepConfig {
             schedule: self.value("sweep.schedule", value::schedule_or_off),
@@ -285,12 +308,6 @@ impl Checker<'_> {
             }),
             level: self.value("log.level", str::parse),
         }
-    }
-
-    /// Chores of a later version: refused rather than silently left undone.
-    pub(super) fn chores_not_available(&mut self) {
-        self.value("discovery.schedule", value::not_available);
-        self.value("verify.schedule", value::not_available);
     }
 }
 

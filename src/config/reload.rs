@@ -19,6 +19,8 @@ pub struct Reloadable {
     pub requests_per_second: NonZeroU32,
     /// Media bytes per second; `None` means no limit.
     pub bandwidth_limit_bytes: Option<NonZeroU64>,
+    /// Bytes per second that are read to verify by schedule; `None` means no limit.
+    pub verify_bandwidth_limit_bytes: Option<NonZeroU64>,
     pub concurrency: usize,
     pub drain_timeout: Duration,
     pub schedules: Schedules,
@@ -28,6 +30,8 @@ pub struct Reloadable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedules {
     pub worker: CronSchedule,
+    pub discovery: Option<CronSchedule>,
+    pub verify: Option<CronSchedule>,
     pub sweep: Option<CronSchedule>,
     pub finance: Option<CronSchedule>,
 }
@@ -52,10 +56,13 @@ impl Config {
             api_token: signalwire.api_token.clone(),
             requests_per_second: signalwire.requests_per_second,
             bandwidth_limit_bytes: self.transfer.bandwidth_limit_bytes,
+            verify_bandwidth_limit_bytes: self.verify.bandwidth_limit_bytes,
             concurrency: self.worker.concurrency,
             drain_timeout: self.worker.drain_timeout,
             schedules: Schedules {
                 worker: self.worker.schedule.clone(),
+                discovery: self.discovery.schedule.clone(),
+                verify: self.verify.schedule.clone(),
                 sweep: self.sweep.schedule.clone(),
                 finance: self.finance.schedule.clone(),
             },
@@ -96,6 +103,7 @@ impl PartialEq for Reloadable {
             api_token,
             requests_per_second,
             bandwidth_limit_bytes,
+            verify_bandwidth_limit_bytes,
             concurrency,
             drain_timeout,
             schedules,
@@ -104,6 +112,7 @@ impl PartialEq for Reloadable {
             && api_token.expose_secret() == other.api_token.expose_secret()
             && *requests_per_second == other.requests_per_second
             && *bandwidth_limit_bytes == other.bandwidth_limit_bytes
+            && *verify_bandwidth_limit_bytes == other.verify_bandwidth_limit_bytes
             && *concurrency == other.concurrency
             && *drain_timeout == other.drain_timeout
             && *schedules == other.schedules

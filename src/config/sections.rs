@@ -216,6 +216,30 @@ pub struct WorkerConfig {
     pub drain_timeout: Duration,
 }
 
+/// When the provider's recordings are listed.
+#[derive(Debug, Clone)]
+pub struct DiscoveryConfig {
+    /// `None` means off.
+    pub schedule: Option<CronSchedule>,
+}
+
+/// How archived objects are read again.
+#[derive(Debug, Clone)]
+pub struct VerifyConfig {
+    /// When a slice of the archive is read; `None` means off.
+    pub schedule: Option<CronSchedule>,
+    /// The slices cover the whole archive within this time.
+    pub within: Duration,
+    /// Bytes read per second by schedule; `None` means no limit.
+    pub bandwidth_limit_bytes: Option<NonZeroU64>,
+}
+
+/// Whether recordings may be deleted at the provider.
+#[derive(Debug, Clone, Copy)]
+pub struct RetireConfig {
+    pub enabled: bool,
+}
+
 /// When orphaned uploads are aborted.
 #[derive(Debug, Clone)]
 pub struct SweepConfig {

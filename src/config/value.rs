@@ -112,17 +112,6 @@ pub(super) fn size_or_off(text: &str) -> Result<Option<u64>, String> {
     }
 }
 
-/// A feature of a later version: only `off` can be said of it.
-pub(super) fn not_available(text: &str) -> Result<(), String> {
-    match text {
-        OFF => Ok(()),
-        _ => Err(format!(
-            "not available in version {} yet: leave it out, or write \"off\"",
-            env!("CARGO_PKG_VERSION")
-        )),
-    }
-}
-
 pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
     match text {
         OFF => Ok(None),

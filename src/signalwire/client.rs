@@ -1,15 +1,16 @@
 //! The HTTP client of the API: Basic auth, paced, no redirects, bounded answers.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{ACCEPT, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response, StatusCode, redirect};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use url::Url;
 
+use super::listing::{Catalogue, NextPage, Page};
 use super::pace::Pace;
 use super::wire;
 use crate::config::SignalWireConfig;
@@ -22,6 +23,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A recording's metadata takes about 1 KiB; what is larger than this is not metadata.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// The same of a page of a thousand, whose links are longer than all else.
+const MAX_PAGE_BYTES: usize = 32 * 1024 * 1024;
+/// Links that nobody will follow are asked for with the shortest life there is.
+const UNUSED_LINK_TTL: Duration = Duration::from_secs(1);
 
 /// A client for one project's recordings.
 ///
@@ -127,30 +132,67 @@ impl SignalWire {
 
     /// Asks for a recording's metadata, with a link that lives `signalwire.media_ttl`.
     pub async fn recording(&self, id: RecordingId) -> Result<Recording, ApiError> {
-        let body = self.get(&format!("api/video/room_recordings/{id}")).await?;
+        let url = self.address(&format!("api/video/room_recordings/{id}"), self.media_ttl)?;
+        let body = self.ask(Method::GET, url, MAX_ANSWER_BYTES).await?;
         wire::recording(id, &body).map_err(|problem| ApiError::BadMetadata { problem })
     }
 
-    /// Asks for the shortest list there is: are the address and the credentials right?
-    pub async fn check_credentials(&self) -> Result<(), ApiError> {
-        self.get("api/video/room_recordings?page_size=1")
+    /// Asks for one page of a list of recordings: the first one with at most `page_size` of them,
+    /// or the one that a page before led to.
+    ///
+    /// The links on it are not to be fetched from: they die at once.
+    pub async fn page(
+        &self,
+        catalogue: Catalogue,
+        page_size: NonZeroU16,
+        at: Option<&NextPage>,
+    ) -> Result<Page, ApiError> {
+        let path = catalogue.path();
+        let mut url = match at {
+            // Only its query: whatever host it names, the credentials stay where they belong.
+            Some(next) => self.joined(&format!("{path}?{}", next.as_str()))?,
+            None => self.joined(&format!("{path}?page_size={page_size}"))?,
+        };
+        append_media_ttl(&mut url, UNUSED_LINK_TTL);
+        let body = self.ask(Method::GET, url, MAX_PAGE_BYTES).await?;
+        wire::page(&self.api_base, &body).map_err(|problem| ApiError::BadMetadata { problem })
+    }
+
+    /// Has the provider delete a recording, for good.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if it has none of this ID: it is gone already.
+    pub async fn delete(&self, id: RecordingId) -> Result<(), ApiError> {
+        let url = self.joined(&format!("api/video/room_recordings/{id}"))?;
+        self.ask(Method::DELETE, url, MAX_ANSWER_BYTES)
             .await
             .map(drop)
     }
 
-    async fn get(&self, path: &str) -> Result<String, ApiError> {
-        let mut url = self
-            .api_base
-            .join(path)
-            .map_err(|e| ApiError::BadMetadata {
-                problem: format!("no address for {path}: {e}"),
-            })?;
-        url.query_pairs_mut()
-            .append_pair("media_ttl", &self.media_ttl.as_secs().to_string());
+    /// Asks for the shortest list there is: are the address and the credentials right?
+    pub async fn check_credentials(&self) -> Result<(), ApiError> {
+        let url = self.address("api/video/room_recordings?page_size=1", UNUSED_LINK_TTL)?;
+        self.ask(Method::GET, url, MAX_ANSWER_BYTES).await.map(drop)
+    }
 
+    fn joined(&self, path: &str) -> Result<Url, ApiError> {
+        self.api_base.join(path).map_err(|e| ApiError::BadMetadata {
+            problem: format!("no address for {path}: {e}"),
+        })
+    }
+
+    fn address(&self, path: &str, media_ttl: Duration) -> Result<Url, ApiError> {
+        let mut url = self.joined(path)?;
+        append_media_ttl(&mut url, media_ttl);
+        Ok(url)
+    }
+
+    /// Sends one request, when it is its turn.
+    async fn ask(&self, method: Method, url: Url, max_bytes: usize) -> Result<String, ApiError> {
         self.stay_silent_if_told()?;
         self.pace.turn().await;
-        let request = self.http.get(url).header(ACCEPT, "application/json");
+        let request = self.http.request(method, url);
+        let request = request.header(ACCEPT, "application/json");
         let response = self.signed(request).send().await.map_err(unreachable)?;
 
         let status = response.status();
@@ -160,7 +202,7 @@ impl SignalWire {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| parse_retry_after(value, SystemTime::now()));
         if status.is_success() {
-            return read_bounded(response).await;
+            return read_bounded(response, max_bytes).await;
         }
         Err(match status {
             StatusCode::NOT_FOUND => ApiError::NotFound,
@@ -171,7 +213,10 @@ impl SignalWire {
             StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => self.throttled(retry_after),
             _ if status.is_client_error() => ApiError::Rejected {
                 status,
-                message: wire::error_message(&read_bounded(response).await.unwrap_or_default()),
+                message: {
+                    let body = read_bounded(response, MAX_ANSWER_BYTES).await;
+                    wire::error_message(&body.unwrap_or_default())
+                },
             },
             _ => ApiError::ServerError { status },
         })
@@ -211,12 +256,12 @@ impl SignalWire {
     }
 }
 
-async fn read_bounded(mut response: Response) -> Result<String, ApiError> {
+async fn read_bounded(mut response: Response, max_bytes: usize) -> Result<String, ApiError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+        if body.len() + chunk.len() > max_bytes {
             return Err(ApiError::BadMetadata {
-                problem: format!("it is longer than {MAX_ANSWER_BYTES} bytes"),
+                problem: format!("it is longer than {max_bytes} bytes"),
             });
         }
         body.extend_from_slice(&chunk);
@@ -224,6 +269,11 @@ async fn read_bounded(mut response: Response) -> Result<String, ApiError> {
     String::from_utf8(body).map_err(|_| ApiError::BadMetadata {
         problem: "it is not UTF-8 text".to_owned(),
     })
+}
+
+fn append_media_ttl(url: &mut Url, media_ttl: Duration) {
+    let secs = media_ttl.as_secs().to_string();
+    url.query_pairs_mut().append_pair("media_ttl", &secs);
 }
 
 fn unreachable(error: reqwest::Error) -> ApiError {

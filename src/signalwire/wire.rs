@@ -7,8 +7,11 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
+use serde::Deserialize;
+use url::Url;
 use uuid::Uuid;
 
+use super::listing::{NextPage, Page, Unreadable};
 use crate::money::Usd;
 use crate::recording::{Metadata, Recording, RecordingId, RecordingStatus};
 use crate::signed_url::SignedUrl;
@@ -18,15 +21,79 @@ const MAX_QUOTED_CHARS: usize = 200;
 
 /// Reads the answer to a question for `id`; the error says what is wrong with it.
 pub(super) fn recording(id: RecordingId, body: &str) -> Result<Recording, String> {
-    let object: Metadata = serde_json::from_str(body).map_err(|e| {
-        // Only the place: serde_json may quote the body, and with it the link.
-        format!("no JSON object (line {}, column {})", e.line(), e.column())
-    })?;
-
-    let answered = text(&object, "id")?.ok_or("it has no id")?;
-    if answered.parse() != Ok(id) {
+    let object: Metadata = serde_json::from_str(body).map_err(|e| no_json(&e))?;
+    let recording = described(object)?;
+    if recording.id != id {
         return Err("it is about another recording".to_owned());
     }
+    Ok(recording)
+}
+
+/// Reads one page of a list; the error says what is wrong with the whole of it.
+pub(super) fn page(api_base: &Url, body: &str) -> Result<Page, String> {
+    #[derive(Deserialize)]
+    struct PageJson {
+        #[serde(default)]
+        links: Option<LinksJson>,
+        data: Vec<Metadata>,
+    }
+    #[derive(Default, Deserialize)]
+    struct LinksJson {
+        #[serde(default)]
+        next: Option<String>,
+    }
+    let page: PageJson = serde_json::from_str(body).map_err(|e| no_json(&e))?;
+    let next = page.links.unwrap_or_default().next;
+    let next = next
+        .filter(|next| !next.is_empty())
+        .map(|next| next_page(api_base, &next))
+        .transpose()?;
+    let (mut recordings, mut unreadable) = (Vec::with_capacity(page.data.len()), Vec::new());
+    for object in page.data {
+        let id = id_of(&object).ok().map(RecordingId::uuid);
+        match described(object) {
+            Ok(recording) => recordings.push(recording),
+            Err(problem) => unreadable.push(Unreadable { id, problem }),
+        }
+    }
+    Ok(Page {
+        recordings,
+        unreadable,
+        next,
+    })
+}
+
+/// Absolute or relative, as the provider's documents show both.
+fn next_page(api_base: &Url, link: &str) -> Result<NextPage, String> {
+    let url = api_base
+        .join(link)
+        .map_err(|e| format!("its link to the next page is none: {e}"))?;
+    let kept = url.query_pairs().filter(|(name, _)| name != "media_ttl");
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    let query = query.extend_pairs(kept).finish();
+    if query.is_empty() {
+        return Err("its link to the next page leads to the first".to_owned());
+    }
+    Ok(NextPage::new(query))
+}
+
+/// Only the place: `serde_json` may quote the body, and with it the link.
+fn no_json(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    format!("not the JSON that is documented (line {line}, column {column})")
+}
+
+fn id_of(object: &Metadata) -> Result<RecordingId, String> {
+    let id = text(object, "id")?.ok_or("it has no id")?;
+    id.parse().map_err(|_| "its id is no UUID".to_owned())
+}
+
+/// Understands the provider's object, as it was sent or as it was kept.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn described(object: Metadata) -> Result<Recording, String> {
+    let id = id_of(&object)?;
     let link = match text(&object, "uri")? {
         Some(uri) => Some(SignedUrl::parse(&uri).ok_or("its uri is not an absolute URL")?),
         None => None,
@@ -240,6 +307,46 @@ mod tests {
             r#"{"id":"c22d24f6-5a47-4597-9a23-c7d01e696b92","#,
         ] {
             assert!(recording(id(), body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_page_leads_on_by_its_query_whatever_host_it_names() {
+        let base: Url = "https://example.signalwire.com/".parse().unwrap();
+        let query = "page_number=1&page_size=2&page_token=PAb3877c40da604998";
+        for link in [
+            format!("https://elsewhere.example/api/video/room_recordings?{query}&media_ttl=900"),
+            format!("/api/video/room_recordings?{query}"),
+            format!("?{query}"),
+        ] {
+            let body = format!(r#"{{"links":{{"next":"{link}"}},"data":[]}}"#);
+            let page = page(&base, &body).unwrap();
+            assert_eq!(page.next.unwrap().as_str(), query, "{link}");
+        }
+        for last in [
+            r#"{"data":[]}"#,
+            r#"{"links":{},"data":[]}"#,
+            r#"{"links":{"next":null},"data":[]}"#,
+        ] {
+            assert_eq!(page(&base, last).unwrap().next, None, "{last}");
+        }
+        let circle = r#"{"links":{"next":"/api/video/room_recordings"},"data":[]}"#;
+        assert!(page(&base, circle).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_entry_does_not_hide_the_others() {
+        let base: Url = "https://example.signalwire.com/".parse().unwrap();
+        let body = format!(
+            r#"{{"data":[{{"id":"{ID}"}},{{"id":"{ID}","created_at":"now"}},{{"uri":"x"}}]}}"#
+        );
+        let page = page(&base, &body).unwrap();
+        assert_eq!(page.recordings.len(), 1);
+        assert_eq!(page.unreadable[0].id, Some(id().uuid()));
+        assert!(page.unreadable[0].problem.contains("created_at"));
+        assert_eq!(page.unreadable[1].id, None);
+        for body in ["", "[]", "<html>", r#"{"links":{}}"#, r#"{"data":[1]}"#] {
+            assert!(super::page(&base, body).is_err(), "{body}");
         }
     }
 

@@ -13,15 +13,13 @@ use uuid::Uuid;
 use super::error::{Operation, StorageError, is_damage};
 use super::multipart::{CRC64NVME, SHA256};
 use super::signed::Ask;
-use super::{S3, Storage};
+use super::{PROBE_FOLDER, S3, Storage};
 use crate::config::ChecksumMode;
 use crate::digest::Fingerprinting;
 
 mod complete;
 mod leftover;
 
-/// Probe objects stand below this name in the bucket's prefix and are removed at once.
-const PROBE_FOLDER: &str = ".recording-archiver-probe";
 const PROBE_BODY: &[u8] = b"recording-archiver asks whether wrong checksums are refused";
 
 /// What a store was seen to enforce.

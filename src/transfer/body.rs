@@ -148,7 +148,7 @@ impl Body {
                     }
                     _ => {}
                 }
-                limits.pass(chunk.len()).await;
+                limits.bandwidth.pass(chunk.len()).await;
                 if let Some(progress) = progress {
                     progress.touch();
                 }

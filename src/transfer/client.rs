@@ -89,7 +89,7 @@ impl MediaClient {
     /// Receives so many bytes a second from now on, running transfers included; `None` means no
     /// limit.
     pub fn limit_bandwidth(&self, bytes_per_second: Option<NonZeroU64>) {
-        self.limits.limit_bandwidth(bytes_per_second);
+        self.limits.bandwidth.limit(bytes_per_second);
     }
 
     /// Asks for bytes of the file, or plainly for all of it. Any answer but a whole file, a range

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The keys of the contract's table.
-const CONTRACT: [&str; 36] = [
+const CONTRACT: [&str; 39] = [
     "data_dir",
     "signalwire.space",
     "signalwire.project_id",
@@ -48,6 +48,9 @@ const CONTRACT: [&str; 36] = [
     "worker.drain_timeout",
     "discovery.schedule",
     "verify.schedule",
+    "verify.within",
+    "verify.bandwidth_limit",
+    "retire.enabled",
     "sweep.schedule",
     "finance.schedule",
     "finance.final_after",
@@ -188,14 +191,15 @@ fn another_value(key: &str) -> &'static str {
         "part_size" => "16MiB",
         "memory_limit" => "64MiB",
         "layout" => "{recording_id}",
-        "allow_private_media" => "true",
+        "allow_private_media" | "enabled" => "true",
         "requests_per_second"
         | "connections"
         | "connections_per_host"
         | "concurrency"
         | "max_attempts" => "3",
         "media_ttl" | "idle_timeout" | "lease" | "not_ready_deadline" | "drain_timeout"
-        | "final_after" => "90s",
+        | "final_after" | "within" => "90s",
+        "schedule" if ["discovery.schedule", "verify.schedule"].contains(&key) => "@hourly",
         "schedule" if key.starts_with("worker") => "0 * * * * *",
         "schedule" | "listen" => "off",
         "bandwidth_limit" => "1MiB",
@@ -231,10 +235,6 @@ fn a_change_of_any_key_reloads_or_needs_a_restart() {
     let same = load("[worker]\nconcurrency = 8\n", &complete).unwrap();
     assert_eq!(running.changes(&same), Changes::default());
     for (key, ..) in running.origins() {
-        if ["discovery.schedule", "verify.schedule"].contains(&key) {
-            // They take nothing but their default.
-            continue;
-        }
         let variable = variable_of(key);
         let mut variables = complete.to_vec();
         variables.push((&variable, another_value(key)));
@@ -434,7 +434,7 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         |
       4 | max_attempts = '3'
         |                ^^^
-    DIR/config.toml:6:2: unknown key `wroker`; outside of sections there is data_dir; sections are signalwire, database, storage, transfer, worker, discovery, verify, sweep, finance, http, log
+    DIR/config.toml:6:2: unknown key `wroker`; outside of sections there is data_dir; sections are signalwire, database, storage, transfer, worker, discovery, verify, retire, sweep, finance, http, log
         |
       6 | [wroker]
         |  ^^^^^^
@@ -472,8 +472,11 @@ fn a_value_out_of_bounds_is_refused() {
         ("SIGNALWIRE_REQUESTS_PER_SECOND", "0", "from 1 up"),
         ("SIGNALWIRE_ALLOW_PRIVATE_MEDIA", "yes", "true nor false"),
         ("DATABASE_URL", "mysql://h/d", "Postgres"),
-        ("DISCOVERY_SCHEDULE", "@hourly", "not available in version"),
-        ("VERIFY_SCHEDULE", "@daily", "not available in version"),
+        ("DISCOVERY_SCHEDULE", "nightly", "\"off\" turns it off"),
+        ("VERIFY_SCHEDULE", "* *", "\"off\" turns it off"),
+        ("VERIFY_WITHIN", "90", "has no unit"),
+        ("VERIFY_BANDWIDTH_LIMIT", "20", "has no unit"),
+        ("RETIRE_ENABLED", "yes", "true nor false"),
         ("TRANSFER_BANDWIDTH_LIMIT", "20", "has no unit"),
         ("TRANSFER_BANDWIDTH_LIMIT", "0MiB", "\"off\" turns it off"),
         ("TRANSFER_BANDWIDTH_LIMIT", "1023B", "\"off\" turns it off"),

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archiver;
+use crate::bandwidth::Bandwidth;
 use crate::cli::exit;
 use crate::config::{Config, Environment, Reloadable, Schedules};
 use crate::daemon::{Chime, Chimes, Controls, Hangups, Shutdown, notify_ready, notify_reloading};
@@ -24,9 +25,11 @@ pub(in crate::cli) struct Source {
 }
 
 /// What the schedules ring.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Bells {
     pub(super) worker: Arc<Notify>,
+    pub(super) discovery: Arc<Notify>,
+    pub(super) verify: Arc<Notify>,
     pub(super) sweep: Arc<Notify>,
     pub(super) finance: Arc<Notify>,
 }
@@ -39,6 +42,8 @@ pub(super) struct Parts {
     pub(super) metrics: Metrics,
     pub(super) shutdown: Shutdown,
     pub(super) bells: Bells,
+    /// Of what is read again by schedule.
+    pub(super) verify_bandwidth: Arc<Bandwidth>,
 }
 
 /// Has the parts follow the configuration.
@@ -119,6 +124,7 @@ impl Reloader {
             api_token,
             requests_per_second,
             bandwidth_limit_bytes,
+            verify_bandwidth_limit_bytes,
             concurrency,
             drain_timeout,
             schedules,
@@ -137,6 +143,7 @@ impl Reloader {
             metrics,
             shutdown,
             bells: _,
+            verify_bandwidth,
         } = &self.parts;
         archiver.signalwire.set_api_token(api_token);
         archiver
@@ -144,6 +151,9 @@ impl Reloader {
             .set_requests_per_second(requests_per_second);
         if bandwidth_limit_bytes != former.bandwidth_limit_bytes {
             archiver.media.limit_bandwidth(bandwidth_limit_bytes);
+        }
+        if verify_bandwidth_limit_bytes != former.verify_bandwidth_limit_bytes {
+            verify_bandwidth.limit(verify_bandwidth_limit_bytes);
         }
         metrics.relimit(bandwidth_limit_bytes, requests_per_second);
         shutdown.set_drain_timeout(drain_timeout);
@@ -158,11 +168,15 @@ impl Bells {
     async fn follow(&self, schedules: &Schedules) -> anyhow::Result<Chimes> {
         let Schedules {
             worker,
+            discovery,
+            verify,
             sweep,
             finance,
         } = schedules;
         let chimes = [
             (Some(worker), &self.worker),
+            (discovery.as_ref(), &self.discovery),
+            (verify.as_ref(), &self.verify),
             (sweep.as_ref(), &self.sweep),
             (finance.as_ref(), &self.finance),
         ];

@@ -4,9 +4,8 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 
-use super::PROBE_FOLDER;
 use crate::storage::error::{Operation, StorageError};
-use crate::storage::{Backend, Storage};
+use crate::storage::{Backend, PROBE_FOLDER, Storage};
 
 impl Storage {
     /// Removes throw-away objects and aborts throw-away uploads that were begun before this time,

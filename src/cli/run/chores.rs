@@ -1,0 +1,108 @@
+//! What the service does beside the archiving, each chore in a task of its own: at its bell, on one
+//! host at a time.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::reload::Bells;
+use crate::archive::Archiver;
+use crate::error::chain;
+use crate::queue::Chore;
+use crate::upkeep;
+
+/// A cost that is not final is asked for again at most this often.
+const REPRICE_PAUSE: Duration = Duration::from_hours(12);
+/// How often the project says that its archiver is still there.
+const REGISTER_AGAIN: Duration = Duration::from_hours(1);
+
+/// What all chores need; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Chores {
+    pub(super) archiver: Arc<Archiver>,
+    pub(super) pool: PgPool,
+    /// Name of the SignalWire space.
+    pub(super) space: String,
+}
+
+impl Chores {
+    /// Starts them; they end with `end`.
+    pub(super) fn start(self, bells: &Bells, tasks: &mut JoinSet<()>, end: &CancellationToken) {
+        let Bells {
+            worker: _,
+            discovery: _,
+            verify: _,
+            sweep,
+            finance,
+        } = bells.clone();
+        let mut spawn = |chore: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+            let end = end.clone();
+            tasks.spawn(async move {
+                end.run_until_cancelled(chore).await;
+            });
+        };
+        spawn(Box::pin(self.clone().sweep(sweep)));
+        spawn(Box::pin(self.clone().reprice(finance)));
+        spawn(Box::pin(self.register()));
+    }
+
+    async fn sweep(self, bell: Arc<Notify>) {
+        let (pool, storage) = (&self.pool, &self.archiver.storage);
+        loop {
+            bell.notified().await;
+            let sweeping = upkeep::sweep(pool, storage, false);
+            self.in_turn(self.of_store("sweep"), sweeping).await;
+        }
+    }
+
+    async fn reprice(self, bell: Arc<Notify>) {
+        let (pool, signalwire) = (&self.pool, &self.archiver.signalwire);
+        loop {
+            bell.notified().await;
+            let repricing = upkeep::reprice(pool, signalwire, REPRICE_PAUSE);
+            let chore = self.of_project("reprice");
+            if let Some(done) = self.in_turn(chore, repricing).await {
+                tracing::info!(done.asked, done.gone, done.left, "asked for costs again");
+            }
+        }
+    }
+
+    async fn register(self) {
+        loop {
+            tokio::time::sleep(REGISTER_AGAIN).await;
+            if let Err(error) = self.archiver.queue.register_project(&self.space).await {
+                tracing::debug!("{}", chain(&error));
+            }
+        }
+    }
+
+    /// Does a chore if it is this host's turn, and says what came of it if it went well.
+    async fn in_turn<T, E: Error + 'static>(
+        &self,
+        chore: Chore,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Option<T> {
+        match self.archiver.queue.in_turn(&chore, work).await {
+            Ok(Some(Ok(done))) => return Some(done),
+            Ok(None) => {}
+            Ok(Some(Err(error))) => tracing::warn!("{}: {}", chore.name, chain(&error)),
+            Err(error) => tracing::warn!("{}: {}", chore.name, chain(&error)),
+        }
+        None
+    }
+
+    fn of_store(&self, name: &'static str) -> Chore {
+        let scope = self.archiver.storage.location().to_string();
+        Chore { name, scope }
+    }
+
+    fn of_project(&self, name: &'static str) -> Chore {
+        let scope = self.archiver.queue.project_id().to_owned();
+        Chore { name, scope }
+    }
+}
