@@ -2,6 +2,7 @@
 
 CREATE TABLE archiver.discoveries (
     project_id text PRIMARY KEY,
+    walk_token uuid NOT NULL,
     next_page  text,
     pages      bigint NOT NULL DEFAULT 0,
     listed     bigint NOT NULL DEFAULT 0,
@@ -14,6 +15,8 @@ CREATE TABLE archiver.discoveries (
 COMMENT ON TABLE archiver.discoveries IS
     'Walks through the provider''s list of recordings: how far the last one is, so that another process can go on with it. One row per project.';
 COMMENT ON COLUMN archiver.discoveries.project_id IS 'SignalWire project whose list is walked.';
+COMMENT ON COLUMN archiver.discoveries.walk_token IS
+    'Fences whoever walks: another one that goes on with the walk, or begins anew, has another token.';
 COMMENT ON COLUMN archiver.discoveries.next_page IS
     'Query of the page to go on with, as the provider spelled it; NULL before the first page and after the last.';
 COMMENT ON COLUMN archiver.discoveries.pages IS 'Pages read in this walk.';
@@ -29,6 +32,8 @@ ALTER TABLE archiver.recordings
     ADD COLUMN damage_found_at timestamptz,
     ADD COLUMN kept_aside_url  text,
     ADD COLUMN source_deleted_at timestamptz;
+COMMENT ON COLUMN archiver.recordings.cost_observed_at IS
+    'When the provider last stated this cost; not written again once the cost is final.';
 COMMENT ON COLUMN archiver.recordings.damage_found_at IS
     'When the archived object was first found damaged or gone (error_kind says which); NULL while it is not.';
 COMMENT ON COLUMN archiver.recordings.kept_aside_url IS

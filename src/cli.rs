@@ -14,6 +14,7 @@ use crate::telemetry::{self, Logging, Verbosity};
 mod archive;
 mod bars;
 mod demo;
+mod discover;
 mod doctor;
 mod exit;
 mod health;
@@ -59,6 +60,8 @@ enum Command {
     Archive(archive::ArchiveArgs),
     /// Queue recordings without waiting for them
     Enqueue(queueing::EnqueueArgs),
+    /// List the provider's recordings and queue the unknown ones
+    Discover(discover::DiscoverArgs),
     /// Show the queue at a glance, or one recording with its attempts
     Status(status::StatusArgs),
     /// Put failed recordings back into the queue
@@ -177,6 +180,7 @@ async fn dispatch(
         }
         Command::Archive(args) => archive::run(&session, &args, &mut out).await,
         Command::Enqueue(args) => queueing::enqueue(&session, &args, &mut out).await,
+        Command::Discover(args) => discover::run(&session, &args, &mut out).await,
         Command::Retry(args) => queueing::retry(&session, &args, &mut out).await,
         Command::Migrate(args) => queueing::migrate(&session, &args, &mut out).await,
         Command::Status(args) => {

@@ -13,7 +13,8 @@
 //! enqueue ─▶ claim ─▶ metadata ─▶ plan ─▶ fetch ═▶ hash ═▶ upload ─▶ publish ─▶ prove ─▶ manifest ─▶ settle + ledger
 //! ```
 //!
-//! 1. *enqueue*: an ID becomes a row. Anybody may insert one ([`queue`], `migrations/`).
+//! 1. *enqueue*: an ID becomes a row. Anybody may insert one ([`queue`], `migrations/`); what nobody
+//!    did is found in the provider's list ([`upkeep::Discovery`]).
 //! 2. *claim*: a worker takes the row under a lease with a token ([`queue::Queue::claim_due`]).
 //!    Periodic chores are shared among hosts the same way ([`queue::Queue::in_turn`]).
 //! 3. *metadata*: the API is asked afresh, which also signs a fresh link

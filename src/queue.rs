@@ -12,12 +12,15 @@ use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::deadline::in_time;
 
+mod archived;
 mod bell;
 mod chore;
 mod claim;
 mod depth;
+mod discovery;
 mod enqueue;
 mod finished;
+mod listed;
 pub mod overview;
 mod progress;
 mod projects;
@@ -25,12 +28,15 @@ mod settle;
 mod state;
 mod uploads;
 
+pub use archived::{ArchivedObject, archived_with_other_cost};
 pub use bell::listen;
 pub use chore::Chore;
 pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
 pub use depth::{Depth, Waiting, depth};
-pub use enqueue::{Chosen, enqueue, has_unsettled, retry, states};
+pub use discovery::{DiscoveryWalk, WalkedSoFar};
+pub use enqueue::{Chosen, enqueue, enqueue_in, has_unsettled, retry, states};
 pub use finished::{Finished, finished};
+pub use listed::{Noted, note_listed};
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
 pub use uploads::{
@@ -58,6 +64,8 @@ pub enum QueueError {
     /// Another worker owns the recording, or an operator settled it.
     #[error("the lease is lost: another worker owns the recording now")]
     LeaseLost,
+    #[error("another process goes on with this walk through the list")]
+    WalkTaken,
     #[error("column {column} of {table} holds `{value}`, which this version does not know")]
     UnknownWord {
         table: &'static str,
@@ -70,7 +78,7 @@ impl QueueError {
     pub const fn kind(&self) -> crate::error::ErrorKind {
         match self {
             Self::Database { .. } | Self::UnknownWord { .. } => crate::error::ErrorKind::Internal,
-            Self::LeaseLost => crate::error::ErrorKind::LeaseLost,
+            Self::LeaseLost | Self::WalkTaken => crate::error::ErrorKind::LeaseLost,
         }
     }
 

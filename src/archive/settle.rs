@@ -11,7 +11,7 @@ use super::{ArchiveError, Archiver, Report};
 use crate::crash::CrashPoint;
 use crate::deadline::in_time;
 use crate::error::{ErrorKind, chain};
-use crate::finance::ledger::{self, ObservedBy};
+use crate::finance::ledger::{self, Observation, ObservedBy};
 use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
 use crate::recording::{Recording, RecordingStatus};
 
@@ -83,14 +83,22 @@ impl Archiver {
         let Some(cost) = recording.cost else {
             return Ok(());
         };
-        let status = recording.status.as_ref().map(RecordingStatus::as_str);
-        let observed = ledger::observe(connection, recording.id, cost, status, ObservedBy::Archive);
-        in_time(observed)
-            .await
-            .map_err(|source| QueueError::Database {
-                operation: "write the ledger",
-                source,
-            })
+        let observation = Observation {
+            recording_id: recording.id,
+            cost,
+            recording_status: recording.status.as_ref().map(RecordingStatus::as_str),
+            observed_at: None,
+        };
+        in_time(ledger::observe(
+            connection,
+            &[observation],
+            ObservedBy::Archive,
+        ))
+        .await
+        .map_err(|source| QueueError::Database {
+            operation: "write the ledger",
+            source,
+        })
     }
 
     async fn settle_failure(

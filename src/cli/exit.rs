@@ -9,7 +9,9 @@ use crate::database::DatabaseError;
 use crate::database::embedded::EmbeddedError;
 use crate::error::{Disposition, ErrorKind};
 use crate::finance::GrantError;
-use crate::upkeep::RepriceError;
+use crate::queue::QueueError;
+use crate::signalwire::ApiError;
+use crate::upkeep::WalkError;
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +65,19 @@ impl Exit {
             if let Some(CostsError::Period(_)) = cause.downcast_ref() {
                 return Self::Usage;
             }
-            if let Some(RepriceError::Refused(error)) = cause.downcast_ref() {
-                // Refused credentials are wrong configuration; a throttle passes.
-                return if error.kind().disposition() == Disposition::Halt {
-                    Self::Usage
-                } else {
-                    Self::Later
+            if let Some(error) = cause.downcast_ref::<ApiError>() {
+                return match error.kind().disposition() {
+                    // Refused credentials are wrong configuration.
+                    Disposition::Halt => Self::Usage,
+                    Disposition::Fail => Self::Failed,
+                    Disposition::Retry
+                    | Disposition::Defer
+                    | Disposition::Throttle
+                    | Disposition::Release => Self::Later,
                 };
+            }
+            if cause.is::<WalkError>() && cause.source().is_none() || is_taken_over(cause) {
+                return Self::Later;
             }
             match cause.downcast_ref() {
                 Some(
@@ -99,6 +107,11 @@ impl Exit {
         }
         Self::Failed
     }
+}
+
+/// Whether another process does the rest.
+fn is_taken_over(cause: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(QueueError::WalkTaken))
 }
 
 /// Whether a database error means that the database could not be reached, or went away.

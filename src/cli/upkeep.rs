@@ -42,8 +42,9 @@ pub(super) async fn sweep(
 
 pub(super) async fn reprice(session: &Session, out: &mut impl Write) -> anyhow::Result<Exit> {
     let signalwire = session.signalwire()?;
+    let storage = session.storage()?;
     let database = session.look().await?;
-    let repriced = upkeep::reprice(database.pool(), &signalwire, Duration::ZERO).await;
+    let repriced = upkeep::reprice(database.pool(), &signalwire, &storage, Duration::ZERO).await;
     database.close().await;
     let repriced = repriced?;
     writeln!(

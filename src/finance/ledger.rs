@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use crate::money::Usd;
 use crate::recording::RecordingId;
@@ -11,47 +13,83 @@ use crate::recording::RecordingId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObservedBy {
     Archive,
+    Discover,
     Reprice,
+    Rebuild,
 }
 
 impl ObservedBy {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Archive => "archive",
+            Self::Discover => "discover",
             Self::Reprice => "reprice",
+            Self::Rebuild => "rebuild",
         }
     }
 }
 
-/// Writes down that the provider states this cost now. Only a changed value becomes a row; an
-/// unchanged one confirms the last. A cost that is missing is no observation: the last one stays.
+/// A cost as somebody saw it.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    pub recording_id: RecordingId,
+    pub cost: Usd,
+    /// What the provider said of the recording then.
+    pub recording_status: Option<&'a str>,
+    /// `None`: now.
+    pub observed_at: Option<DateTime<Utc>>,
+}
+
+/// Writes down that the provider states these costs, of each recording one at most. Only a changed
+/// value becomes a row; an unchanged one confirms the last, until that is final. A cost that is
+/// missing is no observation: the last one stays.
 ///
-/// The caller's transaction holds the row already, so two observers cannot write the same change.
+/// The caller's transaction holds the rows already, so two observers cannot write the same change.
 pub async fn observe(
     connection: &mut PgConnection,
-    recording_id: RecordingId,
-    cost: Usd,
-    recording_status: Option<&str>,
+    observations: &[Observation<'_>],
     observed_by: ObservedBy,
 ) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = observations
+        .iter()
+        .map(|it| it.recording_id.uuid())
+        .collect();
     // As text, because the scale of a zero (`0.00`) is lost in Postgres' binary numerics.
+    let costs: Vec<String> = observations.iter().map(|it| it.cost.to_string()).collect();
+    let statuses: Vec<Option<String>> = observations
+        .iter()
+        .map(|it| {
+            it.recording_status
+                .map(|word| word.replace('\0', "\u{fffd}"))
+        })
+        .collect();
+    let times: Vec<Option<DateTime<Utc>>> = observations.iter().map(|it| it.observed_at).collect();
     sqlx::query!(
         r#"-- finance::observe
-        WITH changed AS (
+        WITH seen AS (
+            SELECT s.recording_id, s.cost::numeric AS cost, s.status,
+                   coalesce(s.at, now()) AS at,
+                   r.cost_usd IS DISTINCT FROM s.cost::numeric AS is_changed
+              FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
+                       AS s(recording_id, cost, status, at)
+              JOIN archiver.recordings r USING (recording_id)
+        ), changed AS (
             INSERT INTO archiver.cost_observations
-                   (recording_id, cost_usd, recording_status, observed_by)
-            SELECT recording_id, $2::text::numeric, $3, $4 FROM archiver.recordings
-             WHERE recording_id = $1 AND cost_usd IS DISTINCT FROM $2::text::numeric
+                   (recording_id, cost_usd, recording_status, observed_at, observed_by)
+            SELECT recording_id, cost, status, at, $5 FROM seen WHERE is_changed
+             ORDER BY recording_id
         )
-        UPDATE archiver.recordings
-           SET cost_observed_at = now(),
-               cost_changed_at = CASE WHEN cost_usd IS DISTINCT FROM $2::text::numeric THEN now()
-                                      ELSE cost_changed_at END,
-               cost_usd = $2::text::numeric
-         WHERE recording_id = $1"#,
-        recording_id.uuid(),
-        cost.to_string(),
-        recording_status.map(|word| word.replace('\0', "\u{fffd}")),
+        UPDATE archiver.recordings r
+           SET cost_observed_at = s.at, cost_usd = s.cost,
+               cost_changed_at = CASE WHEN s.is_changed THEN s.at ELSE r.cost_changed_at END,
+               cost_asked_at = greatest(r.cost_asked_at, s.at)
+          FROM seen s, archiver.finance_rules rules
+         WHERE r.recording_id = s.recording_id
+           AND (s.is_changed OR r.cost_observed_at - r.cost_changed_at < rules.final_after)"#,
+        &ids,
+        &costs,
+        &statuses as &[Option<String>],
+        &times as &[Option<DateTime<Utc>>],
         observed_by.as_str(),
     )
     .execute(connection)
@@ -83,20 +121,15 @@ pub async fn not_final(
     Ok(ids.into_iter().map(RecordingId::from).collect())
 }
 
-/// Writes down that the provider was asked, and keeps its status current: a cost is final only
-/// once the recording is completed. Locks the row for the observation that may follow.
+/// Writes down that the provider was asked, whatever it said. Locks the row.
 pub async fn note_asked(
     connection: &mut PgConnection,
     recording_id: RecordingId,
-    recording_status: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"-- finance::note_asked
-        UPDATE archiver.recordings
-           SET recording_status = coalesce($2, recording_status), cost_asked_at = now()
-         WHERE recording_id = $1"#,
+        UPDATE archiver.recordings SET cost_asked_at = now() WHERE recording_id = $1"#,
         recording_id.uuid(),
-        recording_status.map(|word| word.replace('\0', "\u{fffd}")),
     )
     .execute(connection)
     .await

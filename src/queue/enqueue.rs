@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{Answered, QueueError};
@@ -17,20 +17,28 @@ const BATCH: usize = 10_000;
 pub async fn enqueue(pool: &PgPool, ids: &[RecordingId]) -> Result<u64, QueueError> {
     let mut new = 0;
     for batch in ids.chunks(BATCH) {
-        let batch: Vec<Uuid> = batch.iter().map(|id| id.uuid()).collect();
-        new += sqlx::query!(
-            r#"-- queue::enqueue
-            INSERT INTO archiver.recordings (recording_id)
-            SELECT DISTINCT id FROM unnest($1::uuid[]) AS id ORDER BY id
-            ON CONFLICT DO NOTHING"#,
-            &batch,
-        )
-        .execute(pool)
-        .answered("enqueue")
-        .await?
-        .rows_affected();
+        new += enqueue_in(pool, batch).await?;
     }
     Ok(new)
+}
+
+/// The same in one statement, in the caller's transaction.
+pub async fn enqueue_in(
+    executor: impl PgExecutor<'_>,
+    ids: &[RecordingId],
+) -> Result<u64, QueueError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    sqlx::query!(
+        r#"-- queue::enqueue
+        INSERT INTO archiver.recordings (recording_id)
+        SELECT DISTINCT id FROM unnest($1::uuid[]) AS id ORDER BY id
+        ON CONFLICT DO NOTHING"#,
+        &ids,
+    )
+    .execute(executor)
+    .answered("enqueue")
+    .await
+    .map(|result| result.rows_affected())
 }
 
 /// Which failed recordings an operator wants tried again.

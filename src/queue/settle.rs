@@ -377,6 +377,6 @@ async fn finish_attempt(
 }
 
 /// Text as Postgres can hold it: without U+0000.
-fn storable(text: &str) -> String {
+pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -34,6 +34,9 @@ pub struct Manifest {
     proof: Option<ProofText>,
     archived_at: String,
     archiver_version: String,
+    /// When the provider said what follows, if not before it was archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata_observed_at: Option<String>,
     metadata: Metadata,
 }
 
@@ -67,9 +70,20 @@ impl Manifest {
                 algorithm: proof.algorithm.as_str().to_owned(),
                 value: proof.value.clone(),
             }),
-            archived_at: archived_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            archived_at: spelled(archived_at),
             archiver_version: env!("CARGO_PKG_VERSION").to_owned(),
+            metadata_observed_at: None,
             metadata,
+        }
+    }
+
+    /// The same manifest with what the provider says of the recording now.
+    #[must_use]
+    pub fn with_metadata(self, metadata: Metadata, observed_at: DateTime<Utc>) -> Self {
+        Self {
+            metadata_observed_at: Some(spelled(observed_at)),
+            metadata,
+            ..self
         }
     }
 
@@ -84,6 +98,10 @@ impl Manifest {
             crc64nvme: Crc64Nvme::from_base64(&self.crc64nvme)?,
         })
     }
+}
+
+fn spelled(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 impl Storage {

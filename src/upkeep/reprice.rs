@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
+use super::observe::{observe, renew_manifests};
 use crate::error::{Disposition, chain};
 use crate::finance::ledger::{self, ObservedBy};
-use crate::recording::RecordingStatus;
+use crate::queue::QueueError;
 use crate::signalwire::{ApiError, SignalWire};
+use crate::storage::Storage;
 
 /// What a round of asking gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,7 +18,7 @@ pub struct Repriced {
     pub asked: u64,
     /// Not at the provider any more: their last cost stays as it is.
     pub gone: u64,
-    /// Could not be asked now; the next round tries again.
+    /// Could not be asked or written down now; the next round tries again.
     pub left: u64,
 }
 
@@ -27,13 +29,16 @@ pub enum RepriceError {
     Refused(#[source] ApiError),
     #[error("read or write costs")]
     Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
 }
 
 /// Asks again for every cost of this project that is not final and was not asked for within
-/// `pause`. Stops at the first refusal that all others would meet as well.
+/// `pause`; the manifest of an archived recording follows a changed one. Stops at the first refusal that all others would meet as well.
 pub async fn reprice(
     pool: &PgPool,
     signalwire: &SignalWire,
+    storage: &Storage,
     pause: Duration,
 ) -> Result<Repriced, RepriceError> {
     let mut done = Repriced::default();
@@ -41,18 +46,21 @@ pub async fn reprice(
     for id in open {
         match signalwire.recording(id).await {
             Ok(recording) => {
-                done.asked += 1;
-                let status = recording.status.as_ref().map(RecordingStatus::as_str);
-                let mut tx = pool.begin().await?;
-                ledger::note_asked(&mut tx, id, status).await?;
-                if let Some(cost) = recording.cost {
-                    ledger::observe(&mut tx, id, cost, status, ObservedBy::Reprice).await?;
+                let recording = std::slice::from_ref(&recording);
+                if !renew_manifests(pool, storage, recording).await?.is_empty() {
+                    done.left += 1;
+                    continue;
                 }
+                done.asked += 1;
+                let mut tx = pool.begin().await?;
+                ledger::note_asked(&mut tx, id).await?;
+                let project_id = signalwire.project_id();
+                observe(&mut tx, project_id, recording, ObservedBy::Reprice).await?;
                 tx.commit().await?;
             }
             Err(ApiError::NotFound) => {
                 done.gone += 1;
-                ledger::note_asked(&mut *pool.acquire().await?, id, None).await?;
+                ledger::note_asked(&mut *pool.acquire().await?, id).await?;
             }
             Err(error) => match error.kind().disposition() {
                 Disposition::Halt | Disposition::Throttle => {

@@ -103,7 +103,14 @@ async fn costs_are_asked_again_until_they_are_final() {
     finance::ledger::set_final_after(&world.pool, Duration::from_hours(24))
         .await
         .unwrap();
-    let ask = || reprice(&world.pool, &archiver.signalwire, Duration::from_hours(1));
+    let ask = || {
+        reprice(
+            &world.pool,
+            &archiver.signalwire,
+            &archiver.storage,
+            Duration::from_hours(1),
+        )
+    };
     let asked = |asked| Repriced {
         asked,
         ..Repriced::default()
@@ -158,14 +165,27 @@ async fn repricing_goes_on_past_one_that_is_gone_and_stops_where_all_would_be_re
         .simulator
         .inject(ids[1], MetadataFault::Status(500), Times::ONCE);
     set_cost(&world, ids[2], dollars("1"));
-    let ask = || reprice(&world.pool, &archiver.signalwire, Duration::ZERO);
+    let ask = || {
+        reprice(
+            &world.pool,
+            &archiver.signalwire,
+            &archiver.storage,
+            Duration::ZERO,
+        )
+    };
     let (asked, gone, left) = (1, 1, 1);
     assert_eq!(ask().await.unwrap(), Repriced { asked, gone, left });
     assert_eq!(ledger(&world, ids[0]).await, ["0.05 archive"]);
     assert_eq!(ledger(&world, ids[2]).await, ["0.05 archive", "1 reprice"]);
 
     let wrong = world.archiver_with(|it| it.signalwire.api_token = "wrong".into());
-    let refused = reprice(&world.pool, &wrong.signalwire, Duration::ZERO).await;
+    let refused = reprice(
+        &world.pool,
+        &wrong.signalwire,
+        &archiver.storage,
+        Duration::ZERO,
+    )
+    .await;
     assert!(refused.is_err(), "{refused:?}");
 }
 

@@ -15,6 +15,7 @@ mod cli;
 mod config;
 mod conflicts;
 mod crashes;
+mod discover;
 mod embedded_postgres;
 mod faults;
 mod finance;

@@ -206,7 +206,13 @@ async fn fail_in_many_ways(world: &World, captured: &Captured) {
     captured.note(&archiver);
     captured.note(&world.settings().signalwire);
     captured.note(&world.settings().storage);
-    let repriced = upkeep::reprice(&world.pool, &archiver.signalwire, Duration::ZERO).await;
+    let repriced = upkeep::reprice(
+        &world.pool,
+        &archiver.signalwire,
+        &archiver.storage,
+        Duration::ZERO,
+    )
+    .await;
     captured.note(&repriced);
 }
 

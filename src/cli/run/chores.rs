@@ -35,7 +35,7 @@ impl Chores {
     pub(super) fn start(self, bells: &Bells, tasks: &mut JoinSet<()>, end: &CancellationToken) {
         let Bells {
             worker: _,
-            discovery: _,
+            discovery,
             verify: _,
             sweep,
             finance,
@@ -46,9 +46,33 @@ impl Chores {
                 end.run_until_cancelled(chore).await;
             });
         };
+        spawn(Box::pin(self.clone().discover(discovery)));
         spawn(Box::pin(self.clone().sweep(sweep)));
         spawn(Box::pin(self.clone().reprice(finance)));
         spawn(Box::pin(self.register()));
+    }
+
+    async fn discover(self, bell: Arc<Notify>) {
+        let discovery = upkeep::Discovery {
+            pool: &self.pool,
+            signalwire: &self.archiver.signalwire,
+            storage: &self.archiver.storage,
+            page_size: upkeep::PAGE_SIZE,
+        };
+        loop {
+            bell.notified().await;
+            let discovering = Box::pin(discovery.discover(false, |_| {}));
+            let chore = self.of_project("discover");
+            if let Some(found) = self.in_turn(chore, discovering).await {
+                tracing::info!(
+                    found.listed,
+                    found.queued,
+                    found.changed,
+                    found.unreadable,
+                    "walked through the provider's list"
+                );
+            }
+        }
     }
 
     async fn sweep(self, bell: Arc<Notify>) {
@@ -61,10 +85,11 @@ impl Chores {
     }
 
     async fn reprice(self, bell: Arc<Notify>) {
-        let (pool, signalwire) = (&self.pool, &self.archiver.signalwire);
+        let (pool, storage) = (&self.pool, &self.archiver.storage);
+        let signalwire = &self.archiver.signalwire;
         loop {
             bell.notified().await;
-            let repricing = upkeep::reprice(pool, signalwire, REPRICE_PAUSE);
+            let repricing = upkeep::reprice(pool, signalwire, storage, REPRICE_PAUSE);
             let chore = self.of_project("reprice");
             if let Some(done) = self.in_turn(chore, repricing).await {
                 tracing::info!(done.asked, done.gone, done.left, "asked for costs again");

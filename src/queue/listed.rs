@@ -1,0 +1,131 @@
+//! What the provider lists, whether it was known or not.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::settle::storable;
+use super::{Answered, QueueError};
+use crate::recording::{Recording, RecordingId, RecordingStatus};
+
+/// What came of writing down what was listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Unknown until now, and queued.
+    pub queued: Vec<RecordingId>,
+    /// Known, and described anew.
+    pub changed: Vec<RecordingId>,
+}
+
+/// Writes down what the provider says of recordings of this project: unknown ones are queued with
+/// it, known ones described by it if it is news. Of one that is listed twice, the last counts. A
+/// recording that was not ready when it was tried is due as soon as it is listed as completed.
+///
+/// Afterwards the transaction holds the rows of all of them.
+pub async fn note_listed(
+    connection: &mut PgConnection,
+    project_id: &str,
+    recordings: &[Recording],
+) -> Result<Noted, QueueError> {
+    // One row cannot be written twice in one statement; the order keeps two of us from a deadlock.
+    let distinct: BTreeMap<RecordingId, &Recording> =
+        recordings.iter().map(|it| (it.id, it)).collect();
+    let listed = || distinct.values();
+    let ids: Vec<Uuid> = listed().map(|it| it.id.uuid()).collect();
+    let sessions: Vec<Option<Uuid>> = listed().map(|it| it.room_session_id).collect();
+    let statuses: Vec<Option<String>> = listed()
+        .map(|it| {
+            it.status
+                .as_ref()
+                .map(RecordingStatus::as_str)
+                .map(storable)
+        })
+        .collect();
+    let started: Vec<_> = listed().map(|it| it.started_at).collect();
+    let finished: Vec<_> = listed().map(|it| it.finished_at).collect();
+    let created: Vec<_> = listed().map(|it| it.created_at).collect();
+    let updated: Vec<_> = listed().map(|it| it.updated_at).collect();
+    let durations: Vec<_> = listed().map(|it| it.duration_secs).collect();
+    let sizes: Vec<Option<i64>> = listed()
+        .map(|it| {
+            it.declared_size_bytes
+                .and_then(|size| i64::try_from(size).ok())
+        })
+        .collect();
+    let formats: Vec<Option<String>> = listed()
+        .map(|it| it.media_format.as_deref().map(storable))
+        .collect();
+    let metadata: Vec<Option<String>> = listed().map(|it| it.metadata.to_jsonb_text()).collect();
+    let rows = sqlx::query!(
+        r#"-- queue::note_listed
+        INSERT INTO archiver.recordings AS r
+               (recording_id, project_id, room_session_id, recording_status, started_at,
+                finished_at, created_at, updated_at, duration_secs, declared_size_bytes,
+                media_format, metadata, cost_asked_at)
+        SELECT l.recording_id, $1, l.session, l.status, l.started, l.finished, l.created,
+               l.updated, l.duration, l.size, l.format, l.metadata::jsonb, now()
+          FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+                      $7::timestamptz[], $8::timestamptz[], $9::bigint[], $10::bigint[],
+                      $11::text[], $12::text[])
+                   AS l(recording_id, session, status, started, finished, created, updated,
+                        duration, size, format, metadata)
+         ORDER BY l.recording_id
+            ON CONFLICT (recording_id) DO UPDATE
+           SET project_id = excluded.project_id,
+               room_session_id = coalesce(excluded.room_session_id, r.room_session_id),
+               recording_status = coalesce(excluded.recording_status, r.recording_status),
+               started_at = coalesce(excluded.started_at, r.started_at),
+               finished_at = coalesce(excluded.finished_at, r.finished_at),
+               created_at = coalesce(excluded.created_at, r.created_at),
+               updated_at = coalesce(excluded.updated_at, r.updated_at),
+               duration_secs = coalesce(excluded.duration_secs, r.duration_secs),
+               declared_size_bytes = coalesce(excluded.declared_size_bytes, r.declared_size_bytes),
+               media_format = coalesce(excluded.media_format, r.media_format),
+               metadata = coalesce(excluded.metadata, r.metadata),
+               cost_asked_at = now(),
+               next_attempt_at = CASE WHEN r.state = 'pending' AND r.error_kind = 'not_ready'
+                                           AND excluded.recording_status = 'completed'
+                                      THEN least(r.next_attempt_at, now())
+                                      ELSE r.next_attempt_at END
+         WHERE (r.project_id IS NULL OR r.project_id = excluded.project_id)
+           -- A list may be older than what an attempt was told meanwhile.
+           AND (r.updated_at IS NULL OR excluded.updated_at IS NULL
+                OR r.updated_at <= excluded.updated_at)
+           AND (r.project_id IS NULL
+                OR coalesce(excluded.recording_status, r.recording_status)
+                   IS DISTINCT FROM r.recording_status
+                OR coalesce(excluded.updated_at, r.updated_at) IS DISTINCT FROM r.updated_at
+                OR coalesce(excluded.finished_at, r.finished_at) IS DISTINCT FROM r.finished_at
+                OR coalesce(excluded.declared_size_bytes, r.declared_size_bytes)
+                   IS DISTINCT FROM r.declared_size_bytes
+                OR coalesce(excluded.duration_secs, r.duration_secs)
+                   IS DISTINCT FROM r.duration_secs
+                OR excluded.metadata->'cost_in_dollars' IS DISTINCT FROM r.metadata->'cost_in_dollars')
+     RETURNING recording_id, xmax = 0 AS "is_new!""#,
+        project_id,
+        &ids,
+        &sessions as &[Option<Uuid>],
+        &statuses as &[Option<String>],
+        &started as &[Option<DateTime<Utc>>],
+        &finished as &[Option<DateTime<Utc>>],
+        &created as &[Option<DateTime<Utc>>],
+        &updated as &[Option<DateTime<Utc>>],
+        &durations as &[Option<i64>],
+        &sizes as &[Option<i64>],
+        &formats as &[Option<String>],
+        &metadata as &[Option<String>],
+    )
+    .fetch_all(connection)
+    .answered("write down what is listed")
+    .await?;
+    let (new, known): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_new);
+    Ok(Noted {
+        queued: new.into_iter().map(|row| row.recording_id.into()).collect(),
+        changed: known
+            .into_iter()
+            .map(|row| row.recording_id.into())
+            .collect(),
+    })
+}
