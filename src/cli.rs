@@ -22,6 +22,8 @@ mod human;
 mod ids;
 mod lines;
 mod queueing;
+mod rebuild;
+mod reconcile;
 pub mod report;
 mod run;
 mod session;
@@ -62,10 +64,14 @@ enum Command {
     Enqueue(queueing::EnqueueArgs),
     /// List the provider's recordings and queue the unknown ones
     Discover(discover::DiscoverArgs),
+    /// Hold provider, queue and bucket against each other and name every difference
+    Reconcile(reconcile::ReconcileArgs),
     /// Show the queue at a glance, or one recording with its attempts
     Status(status::StatusArgs),
     /// Put failed recordings back into the queue
     Retry(queueing::RetryArgs),
+    /// Bring the database back from the manifests in the bucket
+    Rebuild,
     /// Report what the recordings cost
     #[command(subcommand)]
     Report(ReportCommand),
@@ -181,6 +187,8 @@ async fn dispatch(
         Command::Archive(args) => archive::run(&session, &args, &mut out).await,
         Command::Enqueue(args) => queueing::enqueue(&session, &args, &mut out).await,
         Command::Discover(args) => discover::run(&session, &args, &mut out).await,
+        Command::Reconcile(args) => reconcile::run(&session, &args, &mut out).await,
+        Command::Rebuild => rebuild::run(&session, &mut out).await,
         Command::Retry(args) => queueing::retry(&session, &args, &mut out).await,
         Command::Migrate(args) => queueing::migrate(&session, &args, &mut out).await,
         Command::Status(args) => {

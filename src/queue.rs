@@ -16,6 +16,7 @@ mod archived;
 mod bell;
 mod chore;
 mod claim;
+mod comparison;
 mod depth;
 mod discovery;
 mod enqueue;
@@ -24,19 +25,25 @@ mod listed;
 pub mod overview;
 mod progress;
 mod projects;
+mod rebuild;
 mod settle;
 mod state;
 mod uploads;
 
-pub use archived::{ArchivedObject, archived_with_other_cost};
+pub use archived::{
+    ArchivedFacts, ArchivedObject, archived_after, archived_facts, archived_with_other_cost,
+    is_accounted_for,
+};
 pub use bell::listen;
 pub use chore::Chore;
 pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
+pub use comparison::{Gap, GapEntry, ListedIds};
 pub use depth::{Depth, Waiting, depth};
 pub use discovery::{DiscoveryWalk, WalkedSoFar};
 pub use enqueue::{Chosen, enqueue, enqueue_in, has_unsettled, retry, states};
 pub use finished::{Finished, finished};
 pub use listed::{Noted, note_listed};
+pub use rebuild::{Rebuilding, ToRebuild, rebuild};
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
 pub use uploads::{

@@ -32,11 +32,11 @@ mod upload;
 
 pub use error::StorageError;
 pub use inventory::{Inventory, Listed};
-pub use key::{KeyError, Layout, ObjectKey};
-pub use manifest::Manifest;
+pub use key::{KeyError, Layout, MANIFEST_SUFFIX, ObjectKey};
+pub use manifest::{Manifest, ManifestFacts};
 pub use parts::PartPlan;
 pub use probe::Enforcement;
-pub use proof::{Algorithm, Evidence, Proof};
+pub use proof::{Algorithm, Evidence, Proof, Standing};
 pub use publish::Receipt;
 pub use upload::{OwnObject, Upload, UploadPlan};
 
@@ -209,7 +209,7 @@ fn is_staging_of(name: &str, other: &str) -> bool {
     let Some(rest) = other.strip_prefix(name) else {
         return false;
     };
-    let rest = rest.strip_prefix(key::MANIFEST_SUFFIX).unwrap_or(rest);
+    let rest = rest.strip_prefix(MANIFEST_SUFFIX).unwrap_or(rest);
     rest.strip_prefix('#')
         .is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
 }

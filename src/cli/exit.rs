@@ -11,6 +11,7 @@ use crate::error::{Disposition, ErrorKind};
 use crate::finance::GrantError;
 use crate::queue::QueueError;
 use crate::signalwire::ApiError;
+use crate::storage::StorageError;
 use crate::upkeep::WalkError;
 
 /// How a command ends.
@@ -74,6 +75,13 @@ impl Exit {
                     | Disposition::Defer
                     | Disposition::Throttle
                     | Disposition::Release => Self::Later,
+                };
+            }
+            if let Some(error) = cause.downcast_ref::<StorageError>() {
+                return match error.kind() {
+                    ErrorKind::StorageDenied => Self::Usage,
+                    ErrorKind::StorageUnavailable => Self::Later,
+                    _ => Self::Failed,
                 };
             }
             if cause.is::<WalkError>() && cause.source().is_none() || is_taken_over(cause) {

@@ -15,7 +15,7 @@ mod layout;
 pub use layout::{Layout, LayoutError};
 
 /// What a manifest's key adds to its object's.
-pub(super) const MANIFEST_SUFFIX: &str = ".manifest.json";
+pub const MANIFEST_SUFFIX: &str = ".manifest.json";
 /// The longest key that S3 takes, in bytes.
 const MAX_KEY_BYTES: usize = 1024;
 /// The longest file name that common file systems take, in bytes.

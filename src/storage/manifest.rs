@@ -40,6 +40,19 @@ pub struct Manifest {
     metadata: Metadata,
 }
 
+/// What a manifest says, understood.
+#[derive(Debug, Clone)]
+pub struct ManifestFacts {
+    pub recording_id: RecordingId,
+    pub project_id: Option<String>,
+    pub fingerprint: Fingerprint,
+    pub proof: Proof,
+    pub archived_at: DateTime<Utc>,
+    /// When the provider said what is in the metadata.
+    pub observed_at: DateTime<Utc>,
+    pub metadata: Metadata,
+}
+
 /// What the evidence rests on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct ProofText {
@@ -85,6 +98,46 @@ impl Manifest {
             metadata,
             ..self
         }
+    }
+
+    /// The recording that it is about.
+    pub const fn recording_id(&self) -> Uuid {
+        self.recording_id
+    }
+
+    /// All that it says.
+    ///
+    /// # Errors
+    /// Which of its fields this version does not understand.
+    pub fn facts(self) -> Result<ManifestFacts, &'static str> {
+        if self.version != MANIFEST_VERSION {
+            return Err("manifest_version");
+        }
+        let id = RecordingId::from(self.recording_id);
+        let fingerprint = self.fingerprint_of(id).ok_or("sha256 or crc64nvme")?;
+        let (algorithm, value) = match self.proof {
+            Some(proof) => (Some(proof.algorithm), proof.value),
+            None => (None, None),
+        };
+        let proof = Proof::from_stored(&self.evidence, algorithm.as_deref(), value);
+        let time = |text: &str| {
+            let time = DateTime::parse_from_rfc3339(text);
+            time.map(|time| time.with_timezone(&Utc)).ok()
+        };
+        let archived_at = time(&self.archived_at).ok_or("archived_at")?;
+        let observed_at = match &self.metadata_observed_at {
+            Some(text) => time(text).ok_or("metadata_observed_at")?,
+            None => archived_at,
+        };
+        Ok(ManifestFacts {
+            recording_id: id,
+            project_id: self.project_id,
+            fingerprint,
+            proof: proof.ok_or("evidence or proof")?,
+            archived_at,
+            observed_at,
+            metadata: self.metadata,
+        })
     }
 
     /// What the manifest says of the object's bytes, if it is about this recording and whole.

@@ -44,6 +44,13 @@ pub struct Proof {
     pub value: Option<String>,
 }
 
+/// An object as the store speaks of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub size_bytes: u64,
+    pub etag: Option<String>,
+}
+
 /// What checksums a proof rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
@@ -68,6 +75,28 @@ impl Proof {
             algorithm: Algorithm::Sha256,
             value: Some(found.sha256.to_string()),
         }
+    }
+
+    /// A proof as it stands on record. Older rows name no algorithm: reading back rests on
+    /// SHA-256, all else on CRC64NVME then.
+    pub fn from_stored(
+        evidence: &str,
+        algorithm: Option<&str>,
+        value: Option<String>,
+    ) -> Option<Self> {
+        let evidence: Evidence = evidence.parse().ok()?;
+        let algorithm = match algorithm {
+            Some("crc64nvme") => Algorithm::Crc64Nvme,
+            Some("sha256") => Algorithm::Sha256,
+            Some(_) => return None,
+            None if evidence == Evidence::ReadBack => Algorithm::Sha256,
+            None => Algorithm::Crc64Nvme,
+        };
+        Some(Self {
+            evidence,
+            algorithm,
+            value,
+        })
     }
 }
 
@@ -197,8 +226,17 @@ impl Storage {
 
     /// The size in bytes of what stands under a key; `None` if nothing does.
     pub async fn size_of(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
+        let found = self.look_at(key).await?;
+        Ok(found.map(|found| found.size_bytes))
+    }
+
+    /// What the store says of what stands under a key; `None` if nothing does.
+    pub async fn look_at(&self, key: &ObjectKey) -> Result<Option<Standing>, StorageError> {
         match self.backend.plain().head(&key.location()).await {
-            Ok(meta) => Ok(Some(meta.size)),
+            Ok(meta) => Ok(Some(Standing {
+                size_bytes: meta.size,
+                etag: meta.e_tag,
+            })),
             Err(error) => nothing_there(error, |e| {
                 StorageError::of(Operation::new("look for", key), &e)
             }),

@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 
 use recording_archiver::archive::Archiver;
+use recording_archiver::recording::RecordingId;
 use recording_archiver::signalwire::Catalogue;
 use recording_archiver::simulator::{
     CostToken, MetadataFault, RetryAfter, SimulatedRecording, Times,
@@ -381,8 +382,12 @@ async fn the_ids_of_a_dry_run_are_those_that_are_unknown() {
     let unknown = add(&world, 2);
     world.enqueue(known).await;
     let mut ids = Vec::new();
+    let told = |id: RecordingId| {
+        ids.push(id.uuid());
+        Ok(())
+    };
     let found = discovery(&world, &archiver, 1)
-        .unknown(Catalogue::All, |id| Ok(ids.push(id.uuid())), |_| {})
+        .unknown(Catalogue::All, told, |_| {})
         .await
         .unwrap();
     assert_eq!(ids, [unknown]);

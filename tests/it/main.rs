@@ -29,6 +29,8 @@ mod packaging;
 mod patience;
 mod proof;
 mod readme;
+mod rebuild;
+mod reconcile;
 mod redaction;
 mod resume;
 mod schema;

@@ -11,10 +11,13 @@ use super::{id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "archive",
     "enqueue",
+    "discover",
+    "reconcile",
+    "rebuild",
     "status",
     "retry",
     "report costs",
