@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 
+use nix::sys::signal::Signal;
 use recording_archiver::archive::Archiver;
 use recording_archiver::recording::RecordingId;
 use recording_archiver::signalwire::Catalogue;
@@ -12,6 +13,7 @@ use recording_archiver::upkeep::{DiscoverError, Discovered, Discovery, WalkError
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
+use crate::harness::eventually;
 use crate::harness::world::World;
 use crate::seed::execute;
 
@@ -392,4 +394,21 @@ async fn the_ids_of_a_dry_run_are_those_that_are_unknown() {
         .unwrap();
     assert_eq!(ids, [unknown]);
     assert_eq!((found.pages, found.listed, found.queued), (2, 2, 1));
+}
+
+#[tokio::test]
+async fn the_service_finds_by_schedule_what_nobody_queued() {
+    let world = World::local().await;
+    let service = Binary::of(&world)
+        .with("RECORDING_ARCHIVER_DISCOVERY_SCHEDULE", "* * * * * *")
+        .start(&["run"]);
+    let id = add(&world, 1);
+    eventually("it is found and archived", || async {
+        let row = world.row_if_there(id).await?;
+        (row.state == "archived").then_some(())
+    })
+    .await;
+    world.demand_archived(id).await;
+    service.signal(Signal::SIGTERM);
+    service.ended().await.demand_code(0);
 }
