@@ -10,7 +10,9 @@ mod walk;
 
 pub use discover::{DiscoverError, Discovered, Discovery, UnknownError};
 pub use rebuild::{RebuildError, Rebuilt, Refusal, rebuild};
-pub use reconcile::{Difference, DifferenceKind, ReconcileError, Reconciled, Reconciliation};
+pub use reconcile::{
+    Difference, DifferenceKind, Listener, ReconcileError, Reconciled, Reconciliation,
+};
 pub use reprice::{RepriceError, Repriced, reprice};
 pub use sweep::{Swept, sweep};
 pub use walk::{PAGE_SIZE, WalkError};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -12,7 +13,7 @@ use crate::finance::report::Cell;
 use crate::printable::{printable, write_json};
 use crate::recording::RecordingId;
 use crate::upkeep::{
-    Difference, DifferenceKind, PAGE_SIZE, ReconcileError, Reconciled, Reconciliation,
+    Difference, DifferenceKind, Listener, PAGE_SIZE, ReconcileError, Reconciled, Reconciliation,
 };
 
 const COLUMNS: [&str; 6] = [
@@ -54,6 +55,7 @@ enum Output {
 struct Report<'a, W> {
     output: Output,
     out: &'a mut W,
+    bar: ProgressBar,
     is_empty: bool,
     /// How many of each kind, and how many of these are fixed.
     by_kind: BTreeMap<DifferenceKind, (u64, u64)>,
@@ -77,11 +79,13 @@ pub(super) async fn run(
     let mut report = Report {
         output: args.output,
         out,
+        bar: session.progress.add(ProgressBar::new_spinner()),
         is_empty: true,
         by_kind: BTreeMap::new(),
     };
     report.begin()?;
     let compared = compare(&reconciliation, args.only, &mut report).await;
+    report.bar.finish_and_clear();
     database.close().await;
     let compared = compared?;
     report.end(&compared)?;
@@ -100,14 +104,28 @@ async fn compare<W: Write>(
     report: &mut Report<'_, W>,
 ) -> Result<Reconciled, ReconcileError> {
     let mut so_far = Reconciled::default();
-    let mut told = |difference: &Difference| report.tell(difference);
     if only != Some(Side::Bucket) {
-        Box::pin(reconciliation.provider(&mut so_far, &mut told)).await?;
+        Box::pin(reconciliation.provider(&mut so_far, report)).await?;
     }
     if only != Some(Side::Provider) {
-        Box::pin(reconciliation.bucket(&mut so_far, &mut told)).await?;
+        Box::pin(reconciliation.bucket(&mut so_far, report)).await?;
     }
     Ok(so_far)
+}
+
+impl<W: Write> Listener for Report<'_, W> {
+    fn difference(&mut self, difference: &Difference) -> io::Result<()> {
+        let bar = self.bar.clone();
+        bar.suspend(|| self.tell(difference))
+    }
+
+    fn so_far(&mut self, compared: &Reconciled) {
+        self.bar.set_message(format!(
+            "{} listed, {} stored, {} differences",
+            compared.listed, compared.stored, compared.differences
+        ));
+        self.bar.tick();
+    }
 }
 
 impl<W: Write> Report<'_, W> {

@@ -61,9 +61,17 @@ pub enum ReconcileError {
     Write(#[from] std::io::Error),
 }
 
-/// Hears of each difference as it is found.
-pub trait Told: FnMut(&Difference) -> std::io::Result<()> {}
-impl<F: FnMut(&Difference) -> std::io::Result<()>> Told for F {}
+/// Hears how a reconciliation goes.
+pub trait Listener {
+    /// A difference, as soon as it is found.
+    ///
+    /// # Errors
+    /// When it cannot be passed on: the reconciliation ends with that.
+    fn difference(&mut self, difference: &Difference) -> std::io::Result<()>;
+
+    /// How much has been compared, every now and then.
+    fn so_far(&mut self, _compared: &Reconciled) {}
+}
 
 impl Reconciliation<'_> {
     /// The provider's list against the queue: what is not queued, what has failed though it is
@@ -71,7 +79,7 @@ impl Reconciliation<'_> {
     pub async fn provider(
         &self,
         so_far: &mut Reconciled,
-        told: &mut impl Told,
+        told: &mut impl Listener,
     ) -> Result<(), ReconcileError> {
         let mut listed = ListedIds::begin(self.pool).await?;
         let mut pages = Walk::new(self.signalwire, Catalogue::All, self.page_size, None);
@@ -81,6 +89,7 @@ impl Reconciliation<'_> {
             let ids: Vec<RecordingId> = readable.chain(others.map(RecordingId::from)).collect();
             so_far.listed += ids.len() as u64;
             listed.add(&ids).await?;
+            told.so_far(so_far);
         }
         for gap in [Gap::NotQueued, Gap::Failed, Gap::NotListed] {
             let mut after = None;
@@ -141,14 +150,14 @@ impl Reconciliation<'_> {
         &self,
         mut difference: Difference,
         so_far: &mut Reconciled,
-        told: &mut impl Told,
+        told: &mut impl Listener,
     ) -> Result<(), ReconcileError> {
         if self.fix {
             difference.fixed = self.fix(&difference).await?;
         }
         so_far.differences += 1;
         so_far.fixed += u64::from(difference.fixed);
-        told(&difference)?;
+        told.difference(&difference)?;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use recording_archiver::upkeep::DifferenceKind::{
     ObjectWithoutRow, SizeDiffers,
 };
 use recording_archiver::upkeep::{
-    Difference, DifferenceKind, PAGE_SIZE, Reconciled, Reconciliation,
+    Difference, DifferenceKind, Listener, PAGE_SIZE, Reconciled, Reconciliation,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -25,6 +25,19 @@ const WHOLE: [u8; SIZE] = [0; SIZE];
 
 type Found = BTreeSet<(DifferenceKind, Option<Uuid>)>;
 
+#[derive(Default)]
+struct Heard(Found);
+
+impl Listener for Heard {
+    fn difference(&mut self, it: &Difference) -> std::io::Result<()> {
+        let is_new = self
+            .0
+            .insert((it.kind, it.recording_id.map(RecordingId::uuid)));
+        assert!(is_new, "told twice: {it:?}");
+        Ok(())
+    }
+}
+
 async fn reconcile(world: &World, fix: bool) -> (Reconciled, Found) {
     let archiver = world.archiver();
     let reconciliation = Reconciliation {
@@ -34,21 +47,16 @@ async fn reconcile(world: &World, fix: bool) -> (Reconciled, Found) {
         page_size: PAGE_SIZE,
         fix,
     };
-    let (mut compared, mut found) = (Reconciled::default(), Found::new());
-    let mut told = |it: &Difference| {
-        let is_new = found.insert((it.kind, it.recording_id.map(RecordingId::uuid)));
-        assert!(is_new, "told twice: {it:?}");
-        Ok(())
-    };
+    let (mut compared, mut found) = (Reconciled::default(), Heard::default());
     reconciliation
-        .provider(&mut compared, &mut told)
+        .provider(&mut compared, &mut found)
         .await
         .unwrap();
     reconciliation
-        .bucket(&mut compared, &mut told)
+        .bucket(&mut compared, &mut found)
         .await
         .unwrap();
-    (compared, found)
+    (compared, found.0)
 }
 
 /// Recordings by what they are to be, numbered on.

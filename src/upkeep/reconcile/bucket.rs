@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use uuid::Uuid;
 
-use super::{Difference, DifferenceKind, ReconcileError, Reconciled, Reconciliation, Told};
+use super::{Difference, DifferenceKind, Listener, ReconcileError, Reconciled, Reconciliation};
 use crate::queue::{self, ArchivedObject};
 use crate::recording::RecordingId;
 use crate::storage::{Listed, ObjectKey};
+
+/// The listener hears of the progress after so many objects.
+const TOLD_EVERY: u64 = 1000;
 
 /// What is known of a manifest before the listing comes to its key. An object's key sorts before
 /// its manifest's, and next to nothing comes between the two.
@@ -32,7 +35,7 @@ impl Reconciliation<'_> {
     pub async fn bucket(
         &self,
         so_far: &mut Reconciled,
-        told: &mut impl Told,
+        told: &mut impl Listener,
     ) -> Result<(), ReconcileError> {
         let mut inventory = self.storage.inventory();
         let mut rows = Rows::new(self);
@@ -40,6 +43,9 @@ impl Reconciliation<'_> {
         let mut listed = inventory.next().await?;
         let mut row = rows.next().await?;
         loop {
+            if so_far.stored.is_multiple_of(TOLD_EVERY) {
+                told.so_far(so_far);
+            }
             self.miss_manifests(listed.as_ref(), &mut awaited, so_far, told)
                 .await?;
             match (listed.take(), row.take()) {
@@ -79,7 +85,7 @@ impl Reconciliation<'_> {
         expected: ArchivedObject,
         awaited: &mut BTreeMap<String, Awaited>,
         so_far: &mut Reconciled,
-        told: &mut impl Told,
+        told: &mut impl Listener,
     ) -> Result<(), ReconcileError> {
         let manifest = manifest_of(&expected.object_key);
         if i64::try_from(found.size_bytes) != Ok(expected.size_bytes) {
@@ -105,7 +111,7 @@ impl Reconciliation<'_> {
         expected: ArchivedObject,
         awaited: &mut BTreeMap<String, Awaited>,
         so_far: &mut Reconciled,
-        told: &mut impl Told,
+        told: &mut impl Listener,
     ) -> Result<(), ReconcileError> {
         awaited.insert(manifest_of(&expected.object_key), Awaited::Explained);
         // It may have been archived after the listing had passed its place.
@@ -129,7 +135,7 @@ impl Reconciliation<'_> {
         found: Listed,
         awaited: &mut BTreeMap<String, Awaited>,
         so_far: &mut Reconciled,
-        told: &mut impl Told,
+        told: &mut impl Listener,
     ) -> Result<(), ReconcileError> {
         if awaited.remove(&found.key).is_some() {
             return Ok(());
@@ -179,7 +185,7 @@ impl Reconciliation<'_> {
         at: Option<&Listed>,
         awaited: &mut BTreeMap<String, Awaited>,
         so_far: &mut Reconciled,
-        told: &mut impl Told,
+        told: &mut impl Listener,
     ) -> Result<(), ReconcileError> {
         while let Some(first) = awaited.first_entry() {
             if at.is_some_and(|at| *first.key() >= at.key) {
