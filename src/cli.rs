@@ -99,6 +99,8 @@ enum Command {
 enum ReportCommand {
     /// Costs by month, session, project or recording
     Costs(report::CostsArgs),
+    /// Costs in the columns of FOCUS, for cost management tools
+    Focus(report::FocusArgs),
 }
 
 impl Cli {
@@ -201,6 +203,13 @@ async fn dispatch(
         Command::Report(ReportCommand::Costs(args)) => {
             let database = session.look().await?;
             let reported = report::costs(database.pool(), &args, &mut out).await;
+            database.close().await;
+            reported?;
+            Ok(Exit::Done)
+        }
+        Command::Report(ReportCommand::Focus(args)) => {
+            let database = session.look().await?;
+            let reported = report::focus(database.pool(), &args, &mut out).await;
             database.close().await;
             reported?;
             Ok(Exit::Done)

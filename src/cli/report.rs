@@ -11,7 +11,7 @@ use sqlx::PgPool;
 
 use crate::finance::report::export::{ExportError, write_csv, write_json_array};
 use crate::finance::report::period::ReversedPeriod;
-use crate::finance::report::{Grouping, Month, Period, rows};
+use crate::finance::report::{Grouping, Month, Period, focus, rows};
 
 mod amounts;
 mod table;
@@ -33,6 +33,27 @@ pub struct CostsArgs {
     /// A table to read; CSV and JSON carry the columns of the finance view, exact, without totals
     #[arg(long, value_enum, default_value_t = CostsOutput::Table)]
     pub output: CostsOutput,
+}
+
+/// Options of `report focus`.
+#[derive(Debug, clap::Args)]
+pub struct FocusArgs {
+    /// First month, included (UTC)
+    #[arg(long, value_name = "YYYY-MM")]
+    pub from: Option<Month>,
+    /// Last month, included (UTC)
+    #[arg(long, value_name = "YYYY-MM")]
+    pub to: Option<Month>,
+    /// How rows are written; exact in both
+    #[arg(long, value_enum, default_value_t = FocusOutput::Csv)]
+    pub output: FocusOutput,
+}
+
+/// How `report focus` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FocusOutput {
+    Csv,
+    Json,
 }
 
 /// How `report costs` writes.
@@ -84,6 +105,25 @@ pub async fn costs(
         CostsOutput::Json => {
             write_json_array(columns, rows(&mut snapshot, args.by, period), out).await?;
         }
+    }
+    snapshot.rollback().await?;
+    Ok(())
+}
+
+/// Writes the costs in the columns of FOCUS to `out`, as of one moment.
+pub async fn focus(
+    pool: &PgPool,
+    args: &FocusArgs,
+    out: &mut dyn io::Write,
+) -> Result<(), CostsError> {
+    let period = Period::new(args.from, args.to)?;
+    let mut snapshot = pool
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    let rows = focus::rows(&mut snapshot, period);
+    match args.output {
+        FocusOutput::Csv => write_csv(&focus::COLUMNS, rows, out).await?,
+        FocusOutput::Json => write_json_array(&focus::COLUMNS, rows, out).await?,
     }
     snapshot.rollback().await?;
     Ok(())

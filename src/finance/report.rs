@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 
 pub mod cell;
 pub mod export;
+pub mod focus;
 pub mod period;
 mod rows;
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod exports;
+mod focus;
 mod table;
 mod views;
 

@@ -99,6 +99,44 @@ async fn finance_views_keep_their_columns_order_and_types() {
             "after_month_end boolean",
         ]
     );
+    assert_eq!(
+        columns_of(&pool, "unit_costs").await,
+        [
+            "billing_month date",
+            "project_id text",
+            "recordings bigint",
+            "cost_usd numeric",
+            "duration_secs bigint",
+            "usd_per_hour numeric",
+            "size_bytes bigint",
+            "usd_per_gib numeric",
+        ]
+    );
+    assert_eq!(
+        columns_of(&pool, "monthly_changes").await,
+        [
+            "billing_month date",
+            "project_id text",
+            "previous_cost_usd numeric",
+            "cost_usd numeric",
+            "change_usd numeric",
+            "change_percent numeric",
+            "previous_recordings bigint",
+            "recordings bigint",
+        ]
+    );
+    assert_eq!(
+        columns_of(&pool, "not_archived").await,
+        [
+            "recording_id uuid",
+            "project_id text",
+            "billing_month date",
+            "archive_state text",
+            "error_kind text",
+            "queued_at timestamp with time zone",
+            "cost_usd numeric",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -99,9 +99,12 @@ async fn a_granted_role_reads_every_view_and_no_table() {
         [
             "finance USAGE",
             "finance.cost_changes SELECT",
+            "finance.monthly_changes SELECT",
             "finance.monthly_costs SELECT",
+            "finance.not_archived SELECT",
             "finance.recordings SELECT",
             "finance.session_costs SELECT",
+            "finance.unit_costs SELECT",
         ]
     );
     reader.close().await;

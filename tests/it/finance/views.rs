@@ -215,3 +215,75 @@ async fn changes_after_the_first_observation_are_listed_and_late_ones_marked() {
         ]
     );
 }
+
+#[tokio::test]
+async fn unit_costs_and_changes_are_of_what_is_known() {
+    let database = migrated_database().await;
+    let pool = database.pool();
+    for (number, month, cost_usd, duration_secs, size_bytes) in [
+        (
+            1,
+            "2026-01-05T00:00:00Z",
+            Some("0.10"),
+            Some(3600),
+            Some(1 << 30),
+        ),
+        (2, "2026-01-06T00:00:00Z", Some("0.20"), Some(1800), None),
+        (3, "2026-02-05T00:00:00Z", Some("0.36"), None, None),
+        (4, "2026-02-05T00:00:00Z", None, Some(60), None),
+        (5, "2026-04-05T00:00:00Z", Some("1"), None, None),
+    ] {
+        Seed {
+            number,
+            archived: size_bytes.is_some(),
+            started_at: Some(month),
+            cost_usd,
+            duration_secs,
+            size_bytes,
+            ..Seed::default()
+        }
+        .insert(&pool)
+        .await;
+    }
+    let text = |query: &'static str| {
+        let pool = pool.clone();
+        async move {
+            let rows: Vec<String> = sqlx::query_scalar(query).fetch_all(&pool).await.unwrap();
+            rows
+        }
+    };
+    let units = "SELECT concat_ws(' ', billing_month, recordings, cost_usd, usd_per_hour::text,
+                                  coalesce(usd_per_gib::text, '-'))
+                   FROM finance.unit_costs ORDER BY billing_month";
+    assert_eq!(
+        text(units).await,
+        [
+            "2026-01-01 2 0.30 0.200000000 0.100000000",
+            "2026-02-01 1 0.36 -",
+            "2026-04-01 1 1 -",
+        ]
+    );
+    let changes = "SELECT concat_ws(' ', billing_month, cost_usd, coalesce(change_usd::text, '-'),
+                                    coalesce(change_percent::text, '-'))
+                     FROM finance.monthly_changes ORDER BY billing_month";
+    assert_eq!(
+        text(changes).await,
+        [
+            "2026-01-01 0.30 - -",
+            "2026-02-01 0.36 0.06 20.00",
+            "2026-04-01 1 - -",
+        ]
+    );
+    let not_archived =
+        "SELECT concat_ws(' ', right(recording_id::text, 1), archive_state, cost_usd)
+                          FROM finance.not_archived ORDER BY recording_id";
+    assert_eq!(
+        text(not_archived).await,
+        [
+            "2 pending 0.20",
+            "3 pending 0.36",
+            "4 pending",
+            "5 pending 1"
+        ]
+    );
+}

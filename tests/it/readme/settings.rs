@@ -43,6 +43,9 @@ fn every_setting_named_exists() {
         "monthly_costs",
         "session_costs",
         "cost_changes",
+        "unit_costs",
+        "monthly_changes",
+        "not_archived",
     ];
     let mut settings = 0;
     for span in code_spans() {
