@@ -101,6 +101,8 @@ enum ReportCommand {
     Costs(report::CostsArgs),
     /// Costs in the columns of FOCUS, for cost management tools
     Focus(report::FocusArgs),
+    /// Hold an invoice against the ledger, and bridge from our sum to theirs
+    Reconcile(report::reconcile::ReconcileArgs),
 }
 
 impl Cli {
@@ -213,6 +215,12 @@ async fn dispatch(
             database.close().await;
             reported?;
             Ok(Exit::Done)
+        }
+        Command::Report(ReportCommand::Reconcile(args)) => {
+            let database = session.look().await?;
+            let compared = report::reconcile::run(database.pool(), &args, &mut out).await;
+            database.close().await;
+            compared
         }
         Command::Reprice => upkeep::reprice(&session, &mut out).await,
         Command::Sweep(args) => upkeep::sweep(&session, &args, &mut out).await,

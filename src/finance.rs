@@ -8,6 +8,7 @@
 use sqlx::{AssertSqlSafe, PgPool};
 
 pub mod ledger;
+pub mod reconcile;
 pub mod report;
 
 /// Why a role was not given access.

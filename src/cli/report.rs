@@ -14,6 +14,7 @@ use crate::finance::report::period::ReversedPeriod;
 use crate::finance::report::{Grouping, Month, Period, focus, rows};
 
 mod amounts;
+pub mod reconcile;
 mod table;
 
 pub use amounts::InexactSum;

@@ -3,6 +3,7 @@
 mod access;
 mod exports;
 mod focus;
+mod invoice;
 mod table;
 mod views;
 

@@ -11,7 +11,7 @@ use super::{id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "archive",
     "enqueue",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 18] = [
     "retry",
     "report costs",
     "report focus",
+    "report reconcile",
     "reprice",
     "sweep",
     "doctor",

@@ -44,8 +44,8 @@ async fn each_known_cost_is_a_row_and_nothing_is_invented() {
     ] {
         let seed = Seed {
             number,
-            cost_usd,
             started_at,
+            cost_usd,
             ..Seed::default()
         };
         seed.insert(&pool).await;

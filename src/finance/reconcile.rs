@@ -1,0 +1,310 @@
+//! An invoice against the ledger: which lines agree, which do not and why, and the bridge from our
+//! sum to theirs.
+//!
+//! Postgres keeps the invoice while it is compared, so that its length costs no memory here, and
+//! does the arithmetic, exact to the last digit. Nothing but schema `finance` is read.
+
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use rust_decimal::Decimal;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Postgres, Row as _};
+use uuid::Uuid;
+
+use super::report::{Cell, Month, Row};
+
+mod invoice;
+
+pub use invoice::{Columns, InvoiceError, InvoiceLine, Length, OtherLines, read_invoice};
+
+/// How a recording's line on the invoice and the ledger differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Discrepancy {
+    /// The same but for rounding to as many decimals as the invoice has.
+    Rounding,
+    /// The invoice has the cost that was known when the month ended; it changed later.
+    LateChange,
+    /// The invoice has it more than once.
+    Duplicate,
+    /// Another length was billed.
+    Units,
+    /// The same length at another price.
+    Rate,
+    /// Another amount, and nothing tells why.
+    Amount,
+    /// Ours began in another month.
+    OutsidePeriod,
+    /// We know the recording, but no cost of it.
+    CostUnknown,
+    /// On the invoice, and unknown to us.
+    MissingInOurs,
+    /// Ours of this month, and not on the invoice.
+    MissingOnInvoice,
+}
+
+impl Discrepancy {
+    /// Every kind, in the order of the bridge.
+    pub const ALL: [Self; 10] = [
+        Self::Rounding,
+        Self::LateChange,
+        Self::Duplicate,
+        Self::Units,
+        Self::Rate,
+        Self::Amount,
+        Self::OutsidePeriod,
+        Self::CostUnknown,
+        Self::MissingInOurs,
+        Self::MissingOnInvoice,
+    ];
+
+    /// The word in tables, CSV and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rounding => "rounding",
+            Self::LateChange => "late_change",
+            Self::Duplicate => "duplicate",
+            Self::Units => "units_differ",
+            Self::Rate => "rate_differs",
+            Self::Amount => "amount_differs",
+            Self::OutsidePeriod => "outside_period",
+            Self::CostUnknown => "cost_unknown",
+            Self::MissingInOurs => "missing_in_ours",
+            Self::MissingOnInvoice => "missing_on_invoice",
+        }
+    }
+
+    /// What it means, for people.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Rounding => "the invoice rounds",
+            Self::LateChange => {
+                "the cost changed after the month had ended; the invoice has the former one"
+            }
+            Self::Duplicate => "on the invoice more than once",
+            Self::Units => "another length was billed",
+            Self::Rate => "the same length at another price",
+            Self::Amount => "another amount, and nothing tells why",
+            Self::OutsidePeriod => "began in another month by our records",
+            Self::CostUnknown => "we know the recording, but the provider's API stated no cost",
+            Self::MissingInOurs => "on the invoice, and unknown to us",
+            Self::MissingOnInvoice => "ours of this month, and not on the invoice",
+        }
+    }
+}
+
+/// One step of the bridge from our sum to the invoice's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub discrepancy: Discrepancy,
+    pub recordings: i64,
+    pub difference_usd: Decimal,
+}
+
+/// Our sum, their sum, and all that lies between; `ours + steps = theirs`, exactly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    pub our_recordings: i64,
+    pub ours_usd: Decimal,
+    pub matched: i64,
+    pub steps: Vec<Step>,
+    pub invoice_lines: i64,
+    pub invoice_usd: Decimal,
+}
+
+impl Bridge {
+    /// Whether nothing but rounding lies between the two sums.
+    pub fn closes(&self) -> bool {
+        let steps = self.steps.iter();
+        steps
+            .map(|step| step.discrepancy)
+            .all(|discrepancy| discrepancy == Discrepancy::Rounding)
+    }
+}
+
+/// The columns of [`Comparison::differences`].
+pub const COLUMNS: [&str; 7] = [
+    "discrepancy",
+    "recording_id",
+    "invoice_line",
+    "billing_month",
+    "cost_usd",
+    "invoice_usd",
+    "difference_usd",
+];
+
+/// An invoice in comparison with the ledger, for as long as this lives.
+#[derive(Debug)]
+pub struct Comparison {
+    connection: PoolConnection<Postgres>,
+}
+
+/// One row for each recording of the month or on the invoice.
+const COMPARE: &str = "-- finance::compare_invoice
+    INSERT INTO pg_temp.compared
+    WITH theirs AS (
+        SELECT recording_id, min(line) AS line, count(*) AS lines, sum(amount) AS amount,
+               max(scale(amount)) AS decimals, sum(seconds) AS seconds
+          FROM pg_temp.invoice GROUP BY recording_id
+    ), ours AS (
+        SELECT recording_id, billing_month, cost_usd, duration_secs,
+               billing_month IS NOT DISTINCT FROM $1 AS in_period
+          FROM finance.recordings r
+         WHERE billing_month = $1
+            OR EXISTS (SELECT FROM theirs t WHERE t.recording_id = r.recording_id)
+    ), at_month_end AS (
+        SELECT DISTINCT ON (recording_id) recording_id, previous_cost_usd AS cost_usd
+          FROM finance.cost_changes
+         WHERE billing_month = $1 AND after_month_end
+         ORDER BY recording_id, observed_at
+    )
+    SELECT coalesce(o.recording_id, t.recording_id) AS recording_id, t.line, t.lines,
+           o.billing_month, coalesce(o.in_period, false) AS in_period, o.cost_usd,
+           t.amount,
+           coalesce(t.amount, 0)
+             - CASE WHEN o.in_period THEN coalesce(o.cost_usd, 0) ELSE 0 END AS difference,
+           CASE
+               WHEN o.recording_id IS NULL THEN 'missing_in_ours'
+               WHEN t.recording_id IS NULL AND o.cost_usd IS NULL THEN 'matched'
+               WHEN t.recording_id IS NULL THEN 'missing_on_invoice'
+               WHEN NOT o.in_period THEN 'outside_period'
+               WHEN o.cost_usd IS NULL THEN 'cost_unknown'
+               WHEN o.cost_usd = t.amount THEN 'matched'
+               WHEN t.lines > 1 AND abs(t.amount - o.cost_usd * t.lines)
+                                    < t.lines * power(10::numeric, -t.decimals) THEN 'duplicate'
+               WHEN abs(o.cost_usd - t.amount) < power(10::numeric, -t.decimals) THEN 'rounding'
+               WHEN abs(e.cost_usd - t.amount) < power(10::numeric, -t.decimals) THEN 'late_change'
+               WHEN t.seconds IS NOT NULL AND t.seconds <> o.duration_secs THEN 'units_differ'
+               WHEN t.seconds = o.duration_secs THEN 'rate_differs'
+               ELSE 'amount_differs'
+           END AS discrepancy
+      FROM ours o
+      FULL JOIN theirs t ON t.recording_id = o.recording_id
+      LEFT JOIN at_month_end e ON e.recording_id = o.recording_id";
+
+impl Comparison {
+    /// Begins with an empty invoice, on a connection of its own.
+    pub async fn begin(pool: &PgPool) -> sqlx::Result<Self> {
+        let mut connection = pool.acquire().await?;
+        for statement in [
+            "-- finance::forget_invoice\nDROP TABLE IF EXISTS pg_temp.invoice, pg_temp.compared",
+            "-- finance::begin_invoice
+             CREATE TEMP TABLE invoice
+                 (line bigint, recording_id uuid, amount numeric, seconds numeric)",
+            "-- finance::begin_comparison
+             CREATE TEMP TABLE compared
+                 (recording_id uuid, line bigint, lines bigint, billing_month date,
+                  in_period boolean, cost_usd numeric, amount numeric, difference numeric,
+                  discrepancy text)",
+        ] {
+            sqlx::query(statement).execute(&mut *connection).await?;
+        }
+        Ok(Self { connection })
+    }
+
+    /// Takes in lines of the invoice.
+    pub async fn add(&mut self, lines: &[InvoiceLine]) -> sqlx::Result<()> {
+        let numbers: Vec<i64> = lines
+            .iter()
+            .map(|it| i64::try_from(it.number).unwrap_or(i64::MAX))
+            .collect();
+        let ids: Vec<Uuid> = lines.iter().map(|it| it.recording_id.uuid()).collect();
+        // As text, because the scale of a zero is lost in Postgres' binary numerics.
+        let amounts: Vec<String> = lines.iter().map(|it| it.amount.to_string()).collect();
+        let seconds: Vec<Option<Decimal>> = lines.iter().map(|it| it.seconds).collect();
+        sqlx::query(
+            "-- finance::add_invoice_lines
+             INSERT INTO pg_temp.invoice
+             SELECT n, id, amount::numeric, seconds
+               FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::numeric[])
+                        AS l(n, id, amount, seconds)",
+        )
+        .bind(numbers)
+        .bind(ids)
+        .bind(amounts)
+        .bind(seconds)
+        .execute(&mut *self.connection)
+        .await
+        .map(drop)
+    }
+
+    /// Holds what was taken in against the recordings of a month.
+    pub async fn bridge(&mut self, month: Month) -> sqlx::Result<Bridge> {
+        sqlx::query(COMPARE)
+            .bind(month.first_day())
+            .execute(&mut *self.connection)
+            .await?;
+        let sums = sqlx::query(
+            "-- finance::bridge_sums
+             SELECT count(*) FILTER (WHERE in_period AND cost_usd IS NOT NULL) AS our_recordings,
+                    coalesce(sum(cost_usd) FILTER (WHERE in_period), 0) AS ours,
+                    count(*) FILTER (WHERE discrepancy = 'matched' AND amount IS NOT NULL) AS matched,
+                    coalesce(sum(lines), 0)::bigint AS lines, coalesce(sum(amount), 0) AS theirs
+               FROM pg_temp.compared",
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        let mut bridge = Bridge {
+            our_recordings: sums.try_get("our_recordings")?,
+            ours_usd: sums.try_get("ours")?,
+            matched: sums.try_get("matched")?,
+            steps: Vec::new(),
+            invoice_lines: sums.try_get("lines")?,
+            invoice_usd: sums.try_get("theirs")?,
+        };
+        for discrepancy in Discrepancy::ALL {
+            let step = sqlx::query(
+                "-- finance::bridge_step
+                 SELECT count(*) AS recordings, coalesce(sum(difference), 0) AS difference
+                   FROM pg_temp.compared WHERE discrepancy = $1",
+            )
+            .bind(discrepancy.as_str())
+            .fetch_one(&mut *self.connection)
+            .await?;
+            let recordings: i64 = step.try_get("recordings")?;
+            if recordings > 0 {
+                bridge.steps.push(Step {
+                    discrepancy,
+                    recordings,
+                    difference_usd: step.try_get("difference")?,
+                });
+            }
+        }
+        Ok(bridge)
+    }
+
+    /// What does not match, the largest difference first; [`Comparison::bridge`] comes before.
+    pub fn differences(&mut self) -> BoxStream<'_, sqlx::Result<Row>> {
+        sqlx::query(
+            "-- finance::invoice_differences
+             SELECT discrepancy, recording_id, line, billing_month, cost_usd::text AS cost_usd,
+                    amount::text AS amount, difference::text AS difference
+               FROM pg_temp.compared WHERE discrepancy <> 'matched'
+              ORDER BY abs(difference) DESC, recording_id",
+        )
+        .fetch(&mut *self.connection)
+        .and_then(|row| std::future::ready(cells(&row)))
+        .boxed()
+    }
+
+    /// Forgets the invoice.
+    pub async fn end(mut self) -> sqlx::Result<()> {
+        sqlx::query("DROP TABLE IF EXISTS pg_temp.invoice, pg_temp.compared")
+            .execute(&mut *self.connection)
+            .await
+            .map(drop)
+    }
+}
+
+fn cells(row: &PgRow) -> sqlx::Result<Row> {
+    Ok(vec![
+        Cell::Text(row.try_get("discrepancy")?),
+        Cell::Id(row.try_get("recording_id")?),
+        row.try_get::<Option<i64>, _>("line")?.into(),
+        row.try_get::<Option<chrono::NaiveDate>, _>("billing_month")?
+            .into(),
+        Cell::usd(row.try_get("cost_usd")?),
+        Cell::usd(row.try_get("amount")?),
+        Cell::usd(row.try_get("difference")?),
+    ])
+}
