@@ -21,6 +21,7 @@ mod finished;
 pub mod overview;
 mod progress;
 mod projects;
+mod retirements;
 mod settle;
 mod state;
 mod uploads;
@@ -31,6 +32,10 @@ pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
 pub use depth::{Depth, Waiting, depth};
 pub use enqueue::{Chosen, enqueue, has_unsettled, retry, states};
 pub use finished::{Finished, finished};
+pub use retirements::{
+    OpenRetirement, RetireRow, RetireWish, SourceGone, begin_retirement, confirm_retirement,
+    refuse_retirement, retire_rows, settle_retirement,
+};
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
 pub use uploads::{

@@ -9,7 +9,7 @@ use crate::database::DatabaseError;
 use crate::database::embedded::EmbeddedError;
 use crate::error::{Disposition, ErrorKind};
 use crate::finance::GrantError;
-use crate::upkeep::RepriceError;
+use crate::upkeep::{RepriceError, RetireError};
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,12 @@ impl Exit {
                 } else {
                     Self::Later
                 };
+            }
+            match cause.downcast_ref() {
+                Some(RetireError::Refused(error)) => return Self::of_halt(error.kind()),
+                Some(RetireError::Denied(_)) => return Self::Usage,
+                Some(RetireError::Uncertain(..)) => return Self::Later,
+                Some(RetireError::Queue(_)) | None => {}
             }
             match cause.downcast_ref() {
                 Some(

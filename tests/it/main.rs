@@ -30,6 +30,7 @@ mod proof;
 mod readme;
 mod redaction;
 mod resume;
+mod retire;
 mod schema;
 mod seed;
 mod simulator;
