@@ -25,6 +25,7 @@ mod queueing;
 mod rebuild;
 mod reconcile;
 pub mod report;
+mod retire;
 mod run;
 mod session;
 mod shell;
@@ -79,6 +80,8 @@ enum Command {
     Reprice,
     /// Abort unfinished uploads that nobody works on any more
     Sweep(upkeep::SweepArgs),
+    /// Delete recordings at the provider that are archived beyond doubt; off by default
+    Retire(retire::RetireArgs),
     /// Check configuration, database, API credentials and storage
     Doctor,
     /// Ask the running service whether it is alive, as containers do
@@ -224,6 +227,7 @@ async fn dispatch(
         }
         Command::Reprice => upkeep::reprice(&session, &mut out).await,
         Command::Sweep(args) => upkeep::sweep(&session, &args, &mut out).await,
+        Command::Retire(args) => retire::run(&session, &args, &mut out).await,
         Command::Doctor => doctor::run(&session, &mut out).await,
         Command::Health => health::run(session.config.http.listen, &mut out).await,
         Command::Simulate(_) | Command::Demo(_) | Command::Completions(_) | Command::Man => {

@@ -26,6 +26,7 @@ pub mod overview;
 mod progress;
 mod projects;
 mod rebuild;
+mod retirements;
 mod settle;
 mod state;
 mod uploads;
@@ -44,6 +45,10 @@ pub use enqueue::{Chosen, enqueue, enqueue_in, has_unsettled, retry, states};
 pub use finished::{Finished, finished};
 pub use listed::{Noted, note_listed};
 pub use rebuild::{Rebuilding, ToRebuild, rebuild};
+pub use retirements::{
+    OpenRetirement, RetireRow, RetireWish, SourceGone, begin_retirement, confirm_retirement,
+    refuse_retirement, retire_rows, settle_retirement,
+};
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
 pub use uploads::{

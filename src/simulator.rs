@@ -43,6 +43,7 @@ mod body;
 mod catalog;
 mod connection;
 mod container;
+mod deletion;
 mod fault;
 mod files;
 mod link;
@@ -57,8 +58,8 @@ mod world;
 pub use catalog::{generated_recordings, recordings_in};
 pub use container::Container;
 pub use fault::{
-    Fault, FaultOrder, MediaFault, MetadataFault, ParseFaultError, RetryAfter, Schedule, Times,
-    fault_spellings, parse_fault,
+    DeletionFault, Fault, FaultOrder, MediaFault, MetadataFault, ParseFaultError, RetryAfter,
+    Schedule, Times, fault_spellings, parse_fault,
 };
 pub use recording::{CostToken, Media, SimulatedRecording};
 pub use seen::{RequestCounts, SeenRequest};

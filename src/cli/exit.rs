@@ -12,7 +12,7 @@ use crate::finance::GrantError;
 use crate::queue::QueueError;
 use crate::signalwire::ApiError;
 use crate::storage::StorageError;
-use crate::upkeep::WalkError;
+use crate::upkeep::{RetireError, WalkError};
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,12 @@ impl Exit {
             }
             if cause.is::<WalkError>() && cause.source().is_none() || is_taken_over(cause) {
                 return Self::Later;
+            }
+            match cause.downcast_ref() {
+                Some(RetireError::Refused(error)) => return Self::of_halt(error.kind()),
+                Some(RetireError::Denied(_)) => return Self::Usage,
+                Some(RetireError::Uncertain(..)) => return Self::Later,
+                Some(RetireError::Queue(_)) | None => {}
             }
             match cause.downcast_ref() {
                 Some(

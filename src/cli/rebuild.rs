@@ -7,13 +7,13 @@ use indicatif::ProgressBar;
 use super::exit::Exit;
 use super::session::Session;
 use crate::printable::printable;
-use crate::upkeep::{self, Rebuilt, Refusal};
+use crate::upkeep::{self, NotRebuilt, Rebuilt};
 
 pub(super) async fn run(session: &Session, out: &mut impl Write) -> anyhow::Result<Exit> {
     let storage = session.storage_to_look_at()?;
     let database = session.database().await?;
     let bar = session.progress.add(ProgressBar::new_spinner());
-    let told = |refusal: &Refusal| {
+    let told = |refusal: &NotRebuilt| {
         bar.suspend(|| writeln!(out, "not rebuilt  {}", printable(&refusal.to_string())))
     };
     let seen = |so_far: &Rebuilt| {

@@ -141,8 +141,8 @@ impl Session {
     }
 }
 
-/// This process's name in `leased_by`.
-fn holder() -> String {
+/// This process's name in `leased_by` and in the audit.
+pub(super) fn holder() -> String {
     let host = nix::unistd::gethostname()
         .ok()
         .and_then(|name| name.into_string().ok())

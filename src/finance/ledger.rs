@@ -98,7 +98,7 @@ pub async fn observe(
 }
 
 /// Recordings of a project whose cost may still change and was not asked for within `pause`,
-/// those that wait longest first.
+/// those that wait longest first. Those that are deleted at the provider are asked for no more.
 pub async fn not_final(
     pool: &PgPool,
     project_id: &str,
@@ -110,7 +110,7 @@ pub async fn not_final(
           FROM archiver.recordings r
           JOIN finance.recordings f USING (recording_id)
          WHERE r.project_id = $1 AND f.cost_state <> 'final'
-           AND r.recording_status IS NOT NULL
+           AND r.recording_status IS NOT NULL AND r.source_deleted_at IS NULL
            AND coalesce(r.cost_asked_at, r.enqueued_at) <= now() - make_interval(secs => $2)
          ORDER BY coalesce(r.cost_asked_at, r.enqueued_at)"#,
         project_id,

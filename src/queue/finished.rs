@@ -29,7 +29,7 @@ pub async fn finished(
     let rows = sqlx::query!(
         r#"-- queue::finished
         SELECT recording_id, state, error_kind, error_message, object_key, object_url, size_bytes,
-               sha256, evidence, cost_usd::text AS cost_usd
+               sha256, evidence, cost_usd::text AS cost_usd, source_deleted_at
           FROM archiver.recordings
          WHERE recording_id = ANY ($1) AND state IN ('archived', 'failed')"#,
         &ids,
@@ -54,6 +54,7 @@ pub async fn finished(
                 ),
                 evidence: row.evidence.unwrap_or_default(),
                 cost_usd: row.cost_usd,
+                source_deleted_at: row.source_deleted_at,
             })),
             JobState::Failed => Finished::Failed {
                 error_kind: row.error_kind.and_then(|kind| kind.parse().ok()),

@@ -14,7 +14,7 @@ use crate::recording::RecordingId;
 mod lists;
 mod recording;
 
-pub use recording::{Attempt, CostObservation, RecordingDetails};
+pub use recording::{Attempt, CostObservation, RecordingDetails, Retirement};
 
 /// The whole queue at one moment.
 #[derive(Debug, Clone, Serialize)]

@@ -133,7 +133,7 @@ impl SignalWire {
     /// Asks for a recording's metadata, with a link that lives `signalwire.media_ttl`.
     pub async fn recording(&self, id: RecordingId) -> Result<Recording, ApiError> {
         let url = self.address(&format!("api/video/room_recordings/{id}"), self.media_ttl)?;
-        let body = self.ask(Method::GET, url, MAX_ANSWER_BYTES).await?;
+        let body = self.ask(url, MAX_ANSWER_BYTES).await?;
         wire::recording(id, &body).map_err(|problem| ApiError::BadMetadata { problem })
     }
 
@@ -154,25 +154,30 @@ impl SignalWire {
             None => self.joined(&format!("{path}?page_size={page_size}"))?,
         };
         append_media_ttl(&mut url, UNUSED_LINK_TTL);
-        let body = self.ask(Method::GET, url, MAX_PAGE_BYTES).await?;
+        let body = self.ask(url, MAX_PAGE_BYTES).await?;
         wire::page(&self.api_base, &body).map_err(|problem| ApiError::BadMetadata { problem })
     }
 
     /// Has the provider delete a recording, for good.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if it has none of this ID: it is gone already.
+    /// [`ApiError::NotFound`] if it has none of this ID: it is gone already. Any answer but the
+    /// documented 204 is an error: whether it is gone is not known then.
     pub async fn delete(&self, id: RecordingId) -> Result<(), ApiError> {
         let url = self.joined(&format!("api/video/room_recordings/{id}"))?;
-        self.ask(Method::DELETE, url, MAX_ANSWER_BYTES)
-            .await
-            .map(drop)
+        let status = self.send(Method::DELETE, url).await?.status();
+        if status == StatusCode::NO_CONTENT {
+            Ok(())
+        } else {
+            let problem = format!("DELETE is answered with {status}, not with 204");
+            Err(ApiError::BadMetadata { problem })
+        }
     }
 
     /// Asks for the shortest list there is: are the address and the credentials right?
     pub async fn check_credentials(&self) -> Result<(), ApiError> {
         let url = self.address("api/video/room_recordings?page_size=1", UNUSED_LINK_TTL)?;
-        self.ask(Method::GET, url, MAX_ANSWER_BYTES).await.map(drop)
+        self.ask(url, MAX_ANSWER_BYTES).await.map(drop)
     }
 
     fn joined(&self, path: &str) -> Result<Url, ApiError> {
@@ -187,8 +192,13 @@ impl SignalWire {
         Ok(url)
     }
 
-    /// Sends one request, when it is its turn.
-    async fn ask(&self, method: Method, url: Url, max_bytes: usize) -> Result<String, ApiError> {
+    /// Asks for a text, when it is its turn.
+    async fn ask(&self, url: Url, max_bytes: usize) -> Result<String, ApiError> {
+        read_bounded(self.send(Method::GET, url).await?, max_bytes).await
+    }
+
+    /// Sends one request, when it is its turn; only an answer of success is none of the errors.
+    async fn send(&self, method: Method, url: Url) -> Result<Response, ApiError> {
         self.stay_silent_if_told()?;
         self.pace.turn().await;
         let request = self.http.request(method, url);
@@ -202,7 +212,7 @@ impl SignalWire {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| parse_retry_after(value, SystemTime::now()));
         if status.is_success() {
-            return read_bounded(response, max_bytes).await;
+            return Ok(response);
         }
         Err(match status {
             StatusCode::NOT_FOUND => ApiError::NotFound,

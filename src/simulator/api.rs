@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     answer::{HTML_PAGE, Refusal, answer, api_error, invalid, json, redirect, throttled},
     connection::Connection,
+    deletion,
     fault::MetadataFault,
     listing,
     recording::{JsonObject, quoted},
@@ -45,13 +46,10 @@ pub(super) async fn serve(request: ApiRequest<'_>, rest: &[&str]) -> Response {
             Ok(id) => one_recording(request, id).await,
             Err(refusal) => Err(refusal),
         },
-        ("DELETE", ["room_recordings", id]) => request.id(id).map(|id| {
-            if request.world.remove(id) {
-                answer(StatusCode::NO_CONTENT, "application/json", "")
-            } else {
-                api_error(shape, StatusCode::NOT_FOUND)
-            }
-        }),
+        ("DELETE", ["room_recordings", id]) => match request.id(id) {
+            Ok(id) => Ok(deletion::serve(request, id).await),
+            Err(refusal) => Err(refusal),
+        },
         ("GET", ["room_sessions", id, "recordings"]) => match request.id(id) {
             Ok(id) => listing::serve(request, Some(id)).await,
             Err(refusal) => Err(refusal),

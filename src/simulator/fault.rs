@@ -10,11 +10,12 @@ pub(super) use queue::FaultQueue;
 pub use schedule::{Schedule, Times};
 pub use spelling::{FaultOrder, ParseFaultError, parse_fault};
 
-/// What goes wrong, on one of the two sides of the service.
+/// What goes wrong, on one of the sides of the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     Metadata(MetadataFault),
     Media(MediaFault),
+    Deletion(DeletionFault),
 }
 
 impl From<MetadataFault> for Fault {
@@ -27,6 +28,29 @@ impl From<MediaFault> for Fault {
     fn from(fault: MediaFault) -> Self {
         Self::Media(fault)
     }
+}
+
+impl From<DeletionFault> for Fault {
+    fn from(fault: DeletionFault) -> Self {
+        Self::Deletion(fault)
+    }
+}
+
+/// What the API does instead of deleting a recording. Only DELETE meets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeletionFault {
+    /// This status with the documented error body; nothing is deleted.
+    Status(u16),
+    /// 429; nothing is deleted.
+    Throttled(RetryAfter),
+    /// 200 with a page instead of 204; nothing is deleted.
+    Html,
+    /// The connection is reset; nothing is deleted.
+    Reset,
+    /// The recording is deleted, and then the connection is reset.
+    AnswerLost,
+    /// No answer until the client gives up; nothing is deleted.
+    Hang,
 }
 
 /// What the API does instead of answering as documented.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     SimulatorConfig,
     catalog::extension_of,
-    fault::{FaultQueue, MediaFault, MetadataFault},
+    fault::{DeletionFault, FaultQueue, MediaFault, MetadataFault},
     link::{LinkSigner, UNRESERVED, ValidLink},
     media::MediaSource,
     recording::{JsonObject, SimulatedRecording},
@@ -52,6 +52,7 @@ struct State {
     recordings: HashMap<Uuid, Held>,
     metadata_faults: FaultQueue<MetadataFault>,
     media_faults: FaultQueue<MediaFault>,
+    deletion_faults: FaultQueue<DeletionFault>,
     /// Counts up with each order to kill links.
     epoch: u64,
     /// Links of an earlier epoch are dead.
@@ -66,6 +67,7 @@ struct Held {
     removed: bool,
     metadata_faults: FaultQueue<MetadataFault>,
     media_faults: FaultQueue<MediaFault>,
+    deletion_faults: FaultQueue<DeletionFault>,
     oldest_living_epoch: u64,
     etag_version: u64,
     counts: RequestCounts,
@@ -103,6 +105,7 @@ impl World {
             removed: false,
             metadata_faults: FaultQueue::default(),
             media_faults: FaultQueue::default(),
+            deletion_faults: FaultQueue::default(),
             oldest_living_epoch: 0,
             etag_version: 0,
             counts: RequestCounts::default(),

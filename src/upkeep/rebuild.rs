@@ -31,7 +31,7 @@ pub struct Rebuilt {
 
 /// A manifest that no row could be made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct NotRebuilt {
     pub object_key: String,
     pub reason: String,
 }
@@ -53,7 +53,7 @@ pub enum RebuildError {
 pub async fn rebuild(
     pool: &PgPool,
     storage: &Storage,
-    mut told: impl FnMut(&Refusal) -> std::io::Result<()>,
+    mut told: impl FnMut(&NotRebuilt) -> std::io::Result<()>,
     mut seen: impl FnMut(&Rebuilt),
 ) -> Result<Rebuilt, RebuildError> {
     let mut so_far = Rebuilt::default();
@@ -92,9 +92,9 @@ pub async fn rebuild(
 async fn read(
     storage: &Storage,
     key: ObjectKey,
-) -> Result<Result<ToRebuild, Refusal>, StorageError> {
+) -> Result<Result<ToRebuild, NotRebuilt>, StorageError> {
     let refused = |reason: String| {
-        Ok(Err(Refusal {
+        Ok(Err(NotRebuilt {
             object_key: key.as_str().to_owned(),
             reason,
         }))
@@ -144,7 +144,7 @@ async fn write(
     pool: &PgPool,
     rows: &[ToRebuild],
     so_far: &mut Rebuilt,
-) -> Result<Vec<Refusal>, QueueError> {
+) -> Result<Vec<NotRebuilt>, QueueError> {
     let failed = |operation| move |source| QueueError::Database { operation, source };
     let begun = in_time(pool.begin()).await;
     let mut tx = begun.map_err(failed("begin to bring rows back"))?;
@@ -162,7 +162,7 @@ async fn write(
             }
             Rebuilding::Known => so_far.known += 1,
             Rebuilding::Unfinished => so_far.unfinished += 1,
-            Rebuilding::Differs => refusals.push(Refusal {
+            Rebuilding::Differs => refusals.push(NotRebuilt {
                 object_key: row.object.object_key.clone(),
                 reason: format!(
                     "the row of {} says that another object is its own",
@@ -180,7 +180,7 @@ async fn write(
     Ok(refusals)
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for NotRebuilt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.object_key, self.reason)
     }

@@ -129,7 +129,12 @@ fn the_table_knows_every_fault() {
         .chain(ELSEWHERE)
         .collect();
     let all = fault_spellings();
-    let all: BTreeSet<&str> = all.iter().map(|spelling| name_of(spelling)).collect();
+    let all: BTreeSet<&str> = all
+        .iter()
+        .map(|spelling| name_of(spelling))
+        // Archiving deletes nothing: those of DELETE have a table of their own, with `retire`.
+        .filter(|name| !name.starts_with("deletion-"))
+        .collect();
     assert_eq!(table, all);
 }
 

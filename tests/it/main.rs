@@ -33,6 +33,7 @@ mod rebuild;
 mod reconcile;
 mod redaction;
 mod resume;
+mod retire;
 mod schema;
 mod seed;
 mod simulator;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use recording_archiver::database;
 use recording_archiver::simulator::{CostToken, SimulatedRecording};
-use recording_archiver::upkeep::{Rebuilt, Refusal, rebuild, reprice};
+use recording_archiver::upkeep::{NotRebuilt, Rebuilt, rebuild, reprice};
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
@@ -32,7 +32,7 @@ async fn facts(world: &World) -> Vec<String> {
 async fn rebuilt(world: &World) -> (Rebuilt, Vec<String>) {
     let archiver = world.archiver();
     let mut refused = Vec::new();
-    let told = |refusal: &Refusal| {
+    let told = |refusal: &NotRebuilt| {
         refused.push(refusal.to_string());
         Ok(())
     };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Backfill, deferred};
 use crate::archive::Report;
+use crate::cli::human;
 use crate::cli::lines::{Line, LineOutcome};
 use crate::digest::Fingerprint;
 use crate::error::{ErrorKind, chain};
@@ -144,6 +145,12 @@ impl Backfill {
             })) if size_bytes == row.size_bytes && sha256 == row.sha256 => {
                 return Ok((Line::already_archived(id, row), Again::Never));
             }
+            Ok(None) if row.source_deleted_at.is_some() => Line::bare(
+                id,
+                LineOutcome::Failed,
+                Some(ErrorKind::ObjectMissing),
+                Some(lost_for_good(&row)),
+            ),
             Ok(None) => {
                 let direct = self
                     .archiver
@@ -165,6 +172,16 @@ impl Backfill {
         };
         Ok((problem, Again::Never))
     }
+}
+
+/// Neither the store has it nor the provider.
+fn lost_for_good(row: &ArchivedRow) -> String {
+    let since = row.source_deleted_at.map(human::time).unwrap_or_default();
+    format!(
+        "{} is gone, and `retire` had the provider delete its source ({since}): it is not there \
+         to be fetched again; bring the object back from a version or a copy of the store",
+        row.object_url
+    )
 }
 
 /// It failed in an earlier run.

@@ -34,6 +34,7 @@ pub(super) fn write(
         }
     }
     write_observations(details, out)?;
+    write_retirements(details, style, out)?;
     write_attempts(details, style, out)
 }
 
@@ -119,6 +120,7 @@ fn provider_facts(details: &RecordingDetails) -> Vec<Fact<'_>> {
         ),
         ("declared size", details.declared_size_bytes.map(size)),
         ("format", details.media_format.clone()),
+        ("deleted there", details.source_deleted_at.map(time)),
     ]
 }
 
@@ -188,6 +190,29 @@ fn write_observations(details: &RecordingDetails, out: &mut dyn Write) -> io::Re
         .collect();
     let header = ["cost seen (UTC)", "USD", "status then", "by"];
     writeln!(out, "\n{}", human::table(&header, &[1], rows))
+}
+
+fn write_retirements(
+    details: &RecordingDetails,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if details.retirements.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{}", style.heading("Deletion at the provider"))?;
+    for retirement in &details.retirements {
+        let outcome = retirement.outcome.as_deref().unwrap_or("not known yet");
+        let reason = retirement.reason.as_deref().map(|why| format!(": {why}"));
+        let facts = format!(
+            "{}, {outcome}{}, by {}",
+            human::time_and_age(retirement.begun_at, details.now),
+            reason.unwrap_or_default(),
+            retirement.retired_by,
+        );
+        writeln!(out, "{}", human::hanging("     ", &printable(&facts)))?;
+    }
+    Ok(())
 }
 
 fn write_attempts(details: &RecordingDetails, style: Style, out: &mut dyn Write) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Claiming one recording by name: what an operator asks for waits in no line.
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::{Claim, ClaimedRow};
@@ -51,6 +52,8 @@ pub struct ArchivedRow {
     pub evidence: String,
     /// Exact decimal text.
     pub cost_usd: Option<String>,
+    /// Since when the provider has it no more.
+    pub source_deleted_at: Option<DateTime<Utc>>,
 }
 
 impl Queue {

@@ -49,6 +49,11 @@ pub struct RecordingDetails {
     pub crc64nvme: Option<String>,
     pub verified_at: Option<DateTime<Utc>>,
 
+    /// Since when the provider has it no more.
+    pub source_deleted_at: Option<DateTime<Utc>>,
+    /// Each time it was about to be deleted at the provider, oldest first.
+    pub retirements: Vec<Retirement>,
+
     /// US dollars as a plain decimal, exact.
     pub cost_usd: Option<String>,
     pub cost_state: String,
@@ -68,6 +73,17 @@ pub struct CostObservation {
     pub cost_usd: String,
     pub recording_status: Option<String>,
     pub observed_by: String,
+}
+
+/// Once that the recording was about to be deleted at the provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Retirement {
+    pub begun_at: DateTime<Utc>,
+    /// `None` while its outcome is not known.
+    pub ended_at: Option<DateTime<Utc>>,
+    pub retired_by: String,
+    pub outcome: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// One claim of the recording.
@@ -98,6 +114,7 @@ pub(super) async fn read(
                r.declared_size_bytes, r.media_format,
                r.object_url, r.object_key, r.size_bytes, r.etag, r.archived_at,
                r.evidence, encode(r.sha256, 'hex') AS sha256_hex, r.crc64nvme, r.verified_at,
+               r.source_deleted_at,
                r.cost_usd::text AS cost, f.cost_state AS "cost_state!",
                r.cost_observed_at, r.cost_changed_at
           FROM archiver.recordings r
@@ -121,6 +138,7 @@ pub(super) async fn read(
     )
     .fetch_all(&mut *snapshot)
     .await?;
+    let retirements = read_retirements(snapshot, id).await?;
     let attempts = sqlx::query_as!(
         Attempt,
         r#"-- queue::overview::recording
@@ -166,6 +184,8 @@ pub(super) async fn read(
         sha256: row.sha256_hex,
         crc64nvme: row.crc64nvme,
         verified_at: row.verified_at,
+        source_deleted_at: row.source_deleted_at,
+        retirements,
         cost_usd: row.cost,
         cost_state: row.cost_state,
         cost_observed_at: row.cost_observed_at,
@@ -173,4 +193,21 @@ pub(super) async fn read(
         cost_observations,
         attempts,
     }))
+}
+
+async fn read_retirements(
+    snapshot: &mut PgConnection,
+    id: RecordingId,
+) -> sqlx::Result<Vec<Retirement>> {
+    sqlx::query_as!(
+        Retirement,
+        r#"-- queue::overview::recording
+        SELECT begun_at, ended_at, retired_by, outcome, reason
+          FROM archiver.retirements
+         WHERE recording_id = $1
+         ORDER BY retirement_id"#,
+        id.uuid(),
+    )
+    .fetch_all(snapshot)
+    .await
 }

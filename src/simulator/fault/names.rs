@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 
-use super::{Fault, MediaFault, MetadataFault, RetryAfter};
+use super::{DeletionFault, Fault, MediaFault, MetadataFault, RetryAfter};
 
 /// What a fault takes after its colon.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +79,21 @@ const SPELLINGS: &[(&str, Spelling)] = {
             "metadata-repeated-next",
             Plain(|| MetadataFault::RepeatedNext.into()),
         ),
+        (
+            "deletion-status",
+            Status(|code| DeletionFault::Status(code).into()),
+        ),
+        (
+            "deletion-throttled",
+            RetryAfter(|after| DeletionFault::Throttled(after).into()),
+        ),
+        ("deletion-html", Plain(|| DeletionFault::Html.into())),
+        ("deletion-reset", Plain(|| DeletionFault::Reset.into())),
+        (
+            "deletion-answer-lost",
+            Plain(|| DeletionFault::AnswerLost.into()),
+        ),
+        ("deletion-hang", Plain(|| DeletionFault::Hang.into())),
         (
             "media-status",
             Status(|code| MediaFault::Status(code).into()),

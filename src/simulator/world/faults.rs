@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        fault::{Fault, MediaFault, MetadataFault, Schedule},
+        fault::{DeletionFault, Fault, MediaFault, MetadataFault, Schedule},
         link::ValidLink,
     },
     State, World,
@@ -23,18 +23,24 @@ impl World {
             recordings,
             metadata_faults,
             media_faults,
+            deletion_faults,
             ..
         } = &mut *state;
-        let (metadata_faults, media_faults) = match id {
-            None => (metadata_faults, media_faults),
+        let (metadata_faults, media_faults, deletion_faults) = match id {
+            None => (metadata_faults, media_faults, deletion_faults),
             Some(id) => match recordings.get_mut(&id) {
-                Some(held) => (&mut held.metadata_faults, &mut held.media_faults),
+                Some(held) => (
+                    &mut held.metadata_faults,
+                    &mut held.media_faults,
+                    &mut held.deletion_faults,
+                ),
                 None => return false,
             },
         };
         match fault {
             Fault::Metadata(fault) => metadata_faults.push(fault, schedule),
             Fault::Media(fault) => media_faults.push(fault, schedule),
+            Fault::Deletion(fault) => deletion_faults.push(fault, schedule),
         }
         true
     }
@@ -43,9 +49,11 @@ impl World {
         let mut state = self.state();
         state.metadata_faults.clear();
         state.media_faults.clear();
+        state.deletion_faults.clear();
         for held in state.recordings.values_mut() {
             held.metadata_faults.clear();
             held.media_faults.clear();
+            held.deletion_faults.clear();
         }
     }
 
@@ -63,6 +71,15 @@ impl World {
             .and_then(|id| state.recordings.get_mut(&id))
             .and_then(|held| held.metadata_faults.meet(None, applies));
         state.metadata_faults.meet(own, applies)
+    }
+
+    pub(in crate::simulator) fn take_deletion_fault(&self, id: Uuid) -> Option<DeletionFault> {
+        let mut state = self.state();
+        let own = state
+            .recordings
+            .get_mut(&id)
+            .and_then(|held| held.deletion_faults.meet(None, |_| true));
+        state.deletion_faults.meet(own, |_| true)
     }
 
     pub(in crate::simulator) fn take_media_fault(

@@ -11,7 +11,7 @@ use super::{id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "run",
     "archive",
     "enqueue",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 19] = [
     "report reconcile",
     "reprice",
     "sweep",
+    "retire",
     "doctor",
     "health",
     "migrate",
@@ -111,6 +112,9 @@ async fn wrong_flags_are_wrong_usage() {
         &["status", "--id", "nonsense"],
         &["report", "costs", "--from", "2026-13"],
         &["migrate", "--grant-finance"],
+        &["retire"],
+        &["retire", "--older-than", "90"],
+        &["retire", "--older-than", "90d", "--limit", "0"],
     ] {
         let ended = binary.run(arguments).await.demand_code(2);
         assert!(
