@@ -20,6 +20,7 @@ mod health;
 mod human;
 mod ids;
 mod lines;
+mod named;
 mod queueing;
 pub mod report;
 mod run;
@@ -28,6 +29,7 @@ mod shell;
 pub mod simulate;
 pub mod status;
 mod upkeep;
+mod verify;
 
 use exit::Exit;
 use session::Session;
@@ -68,6 +70,8 @@ enum Command {
     Report(ReportCommand),
     /// Ask again for costs that are not final yet
     Reprice,
+    /// Read archived objects again and compare them with what is on record
+    Verify(verify::VerifyArgs),
     /// Abort unfinished uploads that nobody works on any more
     Sweep(upkeep::SweepArgs),
     /// Check configuration, database, API credentials and storage
@@ -181,7 +185,9 @@ async fn dispatch(
         Command::Migrate(args) => queueing::migrate(&session, &args, &mut out).await,
         Command::Status(args) => {
             let database = session.look().await?;
-            let shown = status::status(database.pool(), &args, session.color, &mut out).await;
+            let within = session.config.verify.within;
+            let shown =
+                status::status(database.pool(), &args, within, session.color, &mut out).await;
             database.close().await;
             shown?;
             Ok(Exit::Done)
@@ -194,6 +200,7 @@ async fn dispatch(
             Ok(Exit::Done)
         }
         Command::Reprice => upkeep::reprice(&session, &mut out).await,
+        Command::Verify(args) => verify::run(&session, &args, &mut out).await,
         Command::Sweep(args) => upkeep::sweep(&session, &args, &mut out).await,
         Command::Doctor => doctor::run(&session, &mut out).await,
         Command::Health => health::run(session.config.http.listen, &mut out).await,

@@ -12,9 +12,11 @@ use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::deadline::in_time;
 
+mod archived;
 mod bell;
 mod chore;
 mod claim;
+mod coverage;
 mod depth;
 mod enqueue;
 mod finished;
@@ -25,9 +27,14 @@ mod settle;
 mod state;
 mod uploads;
 
+pub use archived::{
+    Ahead, ArchivedObject, Unread, archived, keep_pace, note_damage, note_equal, note_kept_aside,
+    pace_kept_until,
+};
 pub use bell::listen;
 pub use chore::Chore;
 pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
+pub use coverage::{Coverage, coverage};
 pub use depth::{Depth, Waiting, depth};
 pub use enqueue::{Chosen, enqueue, has_unsettled, retry, states};
 pub use finished::{Finished, finished};

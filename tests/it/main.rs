@@ -37,3 +37,4 @@ mod status;
 mod storage;
 mod store_server;
 mod transfer;
+mod verify;
