@@ -110,3 +110,7 @@ COMMENT ON CONSTRAINT refused_has_a_reason ON archiver.retirements IS 'Nothing i
 COMMENT ON COLUMN archiver.chores.chore IS 'discover, verify, sweep or reprice.';
 COMMENT ON COLUMN archiver.chores.scope IS
     'What it is done for: a store (sweep, verify) or a project (discover, reprice).';
+
+ALTER TABLE archiver.chores ADD COLUMN kept_pace_until timestamptz;
+COMMENT ON COLUMN archiver.chores.kept_pace_until IS
+    'For verify: when the last slice began that was read to its end. The next one makes up for the time since then.';

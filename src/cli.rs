@@ -21,6 +21,7 @@ mod health;
 mod human;
 mod ids;
 mod lines;
+mod named;
 mod queueing;
 mod rebuild;
 mod reconcile;
@@ -32,6 +33,7 @@ mod shell;
 pub mod simulate;
 pub mod status;
 mod upkeep;
+mod verify;
 
 use exit::Exit;
 use session::Session;
@@ -78,6 +80,8 @@ enum Command {
     Report(ReportCommand),
     /// Ask again for costs that are not final yet
     Reprice,
+    /// Read archived objects again and compare them with what is on record
+    Verify(verify::VerifyArgs),
     /// Abort unfinished uploads that nobody works on any more
     Sweep(upkeep::SweepArgs),
     /// Delete recordings at the provider that are archived beyond doubt; off by default
@@ -200,7 +204,9 @@ async fn dispatch(
         Command::Migrate(args) => queueing::migrate(&session, &args, &mut out).await,
         Command::Status(args) => {
             let database = session.look().await?;
-            let shown = status::status(database.pool(), &args, session.color, &mut out).await;
+            let within = session.config.verify.within;
+            let shown =
+                status::status(database.pool(), &args, within, session.color, &mut out).await;
             database.close().await;
             shown?;
             Ok(Exit::Done)
@@ -226,6 +232,7 @@ async fn dispatch(
             compared
         }
         Command::Reprice => upkeep::reprice(&session, &mut out).await,
+        Command::Verify(args) => verify::run(&session, &args, &mut out).await,
         Command::Sweep(args) => upkeep::sweep(&session, &args, &mut out).await,
         Command::Retire(args) => retire::run(&session, &args, &mut out).await,
         Command::Doctor => doctor::run(&session, &mut out).await,

@@ -198,7 +198,9 @@ impl ErrorKind {
             Self::ObjectConflict => {
                 "another object stands under the key: move it away, then run `retry`"
             }
-            Self::ObjectMissing => "run `archive --force` while the provider still has it",
+            Self::ObjectMissing => {
+                "run `verify --repair`, or `archive --force`, while the provider still has it"
+            }
             Self::LeaseLost => "nothing: another worker has it",
             Self::Cancelled => "nothing: it is queued again",
             Self::Internal => "report it with the message; it is tried again",

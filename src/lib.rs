@@ -34,6 +34,8 @@
 //!
 //! [`archive`] tells this story on one screen; the daemon and `archive --id` both call it.
 //!
+//! Archived objects are read again by and by, and damaged ones archived anew ([`upkeep`]).
+//!
 //! A row's states: `pending → in_progress → archived | failed` ([`queue::JobState`]). A retry is
 //! `pending` with a later `next_attempt_at`. What follows from each error is one exhaustive match
 //! ([`error::ErrorKind::disposition`]).

@@ -5,6 +5,7 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use self::archive::ArchiveNumbers;
 use self::flow::Flow;
 pub use self::queue::Claiming;
 use self::queue::QueueGauges;
@@ -23,9 +25,11 @@ use crate::config::{SignalWireConfig, TransferConfig};
 use crate::error::ErrorKind;
 use crate::memory::MemoryBudget;
 use crate::progress::Stage;
-use crate::queue::{Depth, Outcome};
+use crate::queue::{ArchivedObject, Coverage, Depth, Outcome};
 use crate::transfer::Traffic;
+use crate::upkeep::{Found, Repair};
 
+mod archive;
 mod flow;
 mod queue;
 mod text;
@@ -49,6 +53,7 @@ pub struct Metrics {
     last_archived: Gauge,
     flow: Flow,
     queue: QueueGauges,
+    archive: ArchiveNumbers,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -150,6 +155,7 @@ impl Metrics {
         let flow = Flow::default();
         registry.register_collector(Box::new(flow.clone()));
         let queue = QueueGauges::register(&mut registry);
+        let archive = ArchiveNumbers::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             attempts,
@@ -162,6 +168,7 @@ impl Metrics {
             last_archived,
             flow,
             queue,
+            archive,
         }
     }
 
@@ -179,6 +186,26 @@ impl Metrics {
     /// Shows what was measured of the queue just now.
     pub fn show_queue(&self, depth: &Depth) {
         self.queue.measured(depth);
+    }
+
+    /// Shows how much of the archive was read again.
+    pub fn show_coverage(&self, coverage: &Coverage) {
+        self.archive.measured(coverage);
+    }
+
+    /// Shows within which time all is to be read again; `None` while nothing is read by schedule.
+    pub fn show_verify_within(&self, within: Option<Duration>) {
+        self.archive.within(within);
+    }
+
+    /// Counts what reading an archived object again has found, and the attempt that repaired it.
+    pub fn count_verified(&self, object: &ArchivedObject, found: &Found) {
+        self.archive.verified(object, found);
+        if let Found::Damaged { repair, .. } = found
+            && let Some(report) = repair.as_ref().and_then(Repair::report)
+        {
+            self.count(report);
+        }
     }
 
     /// Shows that the queue could not be measured; what was seen last stays, with its time.

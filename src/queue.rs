@@ -17,12 +17,14 @@ mod bell;
 mod chore;
 mod claim;
 mod comparison;
+mod coverage;
 mod depth;
 mod discovery;
 mod enqueue;
 mod finished;
 mod listed;
 pub mod overview;
+mod placed;
 mod progress;
 mod projects;
 mod rebuild;
@@ -32,18 +34,23 @@ mod state;
 mod uploads;
 
 pub use archived::{
-    ArchivedFacts, ArchivedObject, archived_after, archived_facts, archived_with_other_cost,
-    is_accounted_for,
+    Ahead, ArchivedObject, Unread, archived, keep_pace, note_damage, note_equal, note_kept_aside,
+    pace_kept_until,
 };
 pub use bell::listen;
 pub use chore::Chore;
 pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
 pub use comparison::{Gap, GapEntry, ListedIds};
+pub use coverage::{Coverage, coverage};
 pub use depth::{Depth, Waiting, depth};
 pub use discovery::{DiscoveryWalk, WalkedSoFar};
 pub use enqueue::{Chosen, enqueue, enqueue_in, has_unsettled, retry, states};
 pub use finished::{Finished, finished};
 pub use listed::{Noted, note_listed};
+pub use placed::{
+    ArchivedFacts, PlacedObject, archived_after, archived_facts, archived_with_other_cost,
+    is_accounted_for,
+};
 pub use rebuild::{Rebuilding, ToRebuild, rebuild};
 pub use retirements::{
     OpenRetirement, RetireRow, RetireWish, SourceGone, begin_retirement, confirm_retirement,

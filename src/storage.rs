@@ -15,6 +15,7 @@ use self::s3::{S3, Verification};
 use crate::config::{StorageConfig, StorageLocation, VerifyMode};
 use crate::recording::Recording;
 
+mod aside;
 mod error;
 mod http;
 mod inventory;
@@ -25,11 +26,13 @@ mod parts;
 mod probe;
 mod proof;
 mod publish;
+mod read;
 mod s3;
 mod signed;
 mod unfinished;
 mod upload;
 
+pub use aside::KeptAside;
 pub use error::StorageError;
 pub use inventory::{Inventory, Listed};
 pub use key::{KeyError, Layout, MANIFEST_SUFFIX, ObjectKey};
@@ -38,6 +41,7 @@ pub use parts::PartPlan;
 pub use probe::Enforcement;
 pub use proof::{Algorithm, Evidence, Proof, Standing};
 pub use publish::Receipt;
+pub use read::ObjectBytes;
 pub use upload::{OwnObject, Upload, UploadPlan};
 
 /// The folder of throw-away objects, under the prefix.
@@ -156,15 +160,17 @@ impl Storage {
 
     /// Where an object is, for people: `s3://bucket/key` or `file:///path`, percent-encoded.
     pub fn object_url(&self, key: &ObjectKey) -> String {
+        self.url_of(key.as_str())
+    }
+
+    fn url_of(&self, key: &str) -> String {
         match &self.location {
             StorageLocation::S3 { bucket, .. } => {
-                format!(
-                    "s3://{bucket}/{}",
-                    utf8_percent_encode(key.as_str(), URL_PATH)
-                )
+                format!("s3://{bucket}/{}", utf8_percent_encode(key, URL_PATH))
             }
-            StorageLocation::File { root } => Url::from_file_path(root.join(key.as_str()))
-                .map_or_else(|()| key.as_str().to_owned(), String::from),
+            StorageLocation::File { root } => {
+                Url::from_file_path(root.join(key)).map_or_else(|()| key.to_owned(), String::from)
+            }
         }
     }
 

@@ -4,8 +4,10 @@ mod discover;
 mod observe;
 mod rebuild;
 mod reconcile;
+mod repair;
 mod reprice;
 mod retire;
+mod scrub;
 mod sweep;
 mod walk;
 
@@ -14,7 +16,9 @@ pub use rebuild::{NotRebuilt, RebuildError, Rebuilt, rebuild};
 pub use reconcile::{
     Difference, DifferenceKind, Listener, ReconcileError, Reconciled, Reconciliation,
 };
+pub use repair::Repair;
 pub use reprice::{RepriceError, Repriced, reprice};
 pub use retire::{Candidate, Chosen, Refusal, RetireError, Retired, Retirer};
+pub use scrub::{Damage, Found, Sample, Scrub, Scrubbed, Sliced, Supply, slice};
 pub use sweep::{Swept, sweep};
 pub use walk::{PAGE_SIZE, WalkError};

@@ -13,19 +13,39 @@ const SHOWN_LINES: usize = 20;
 /// So many numbers or ranges of them are named: no file makes an error longer than a screen or two.
 const NAMED_RANGES: usize = 200;
 
-/// Which recordings a command is about.
+/// Which recordings a command is about: one at least.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = true)]
+#[group(required = true, multiple = true, args = ["id", "ids_file"])]
 pub(super) struct IdArgs {
+    #[command(flatten)]
+    named: NamedIds,
+}
+
+/// Recordings that a command may be told by name.
+#[derive(Debug, clap::Args)]
+#[group(multiple = true)]
+pub(super) struct NamedIds {
     /// Recording ID; repeat it for several
     #[arg(long, value_name = "UUID")]
-    pub(super) id: Vec<RecordingId>,
+    id: Vec<RecordingId>,
     /// File with one ID per line, `-` for stdin; blank lines and lines with # are skipped
     #[arg(long, value_name = "PATH")]
-    pub(super) ids_file: Option<PathBuf>,
+    ids_file: Option<PathBuf>,
 }
 
 impl IdArgs {
+    /// All IDs in the order given, each once.
+    pub(super) fn read(&self) -> anyhow::Result<Vec<RecordingId>> {
+        self.named.read()
+    }
+}
+
+impl NamedIds {
+    /// Whether none was named.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.id.is_empty() && self.ids_file.is_none()
+    }
+
     /// All IDs in the order given, each once.
     pub(super) fn read(&self) -> anyhow::Result<Vec<RecordingId>> {
         let mut ids = self.id.clone();

@@ -183,7 +183,12 @@ async fn service(
         pulse: worker.pulse(),
         readiness: worker.readiness(),
         pool: pool.clone(),
-        gauges: Gauges::new(Arc::clone(&archiver), board, concurrency),
+        gauges: Gauges::new(
+            Arc::clone(&archiver),
+            board,
+            concurrency,
+            config.verify.within,
+        ),
     }));
     let mut tasks = JoinSet::new();
     let bell = Arc::new(Notify::new());
@@ -198,6 +203,9 @@ async fn service(
         &config.transfer,
         signalwire,
     );
+    let verifies = config.verify.schedule.is_some();
+    let within = verifies.then_some(config.verify.within);
+    health.metrics.show_verify_within(within);
     let counted = health.metrics.clone();
     tasks.spawn(async move {
         while let Some(report) = heard.recv().await {
@@ -215,6 +223,9 @@ async fn service(
         archiver: Arc::clone(&archiver),
         pool: pool.clone(),
         space: signalwire.space.clone(),
+        metrics: health.metrics.clone(),
+        verify_bandwidth: Arc::clone(&verify_bandwidth),
+        verify_within: config.verify.within,
     };
     chores.start(&bells, &mut tasks, beside);
     let parts = Parts {

@@ -1,6 +1,7 @@
 //! `status`: the queue at a glance, or one recording with its attempts and costs.
 
 use std::io;
+use std::time::Duration;
 
 use sqlx::PgPool;
 
@@ -8,6 +9,7 @@ use crate::printable::write_json;
 use crate::queue::overview::{self, OverviewError};
 use crate::recording::RecordingId;
 
+mod coverage_text;
 mod overview_text;
 mod recording_text;
 mod running_text;
@@ -45,17 +47,18 @@ pub enum StatusError {
     Write(#[from] io::Error),
 }
 
-/// Writes the status to `out`. `color` is for a terminal whose user did not set `NO_COLOR`.
+/// Writes the status to `out`, with how much was read again `within` some time. `color` is for a terminal whose user did not set `NO_COLOR`.
 pub async fn status(
     pool: &PgPool,
     args: &StatusArgs,
+    within: Duration,
     color: bool,
     out: &mut dyn io::Write,
 ) -> Result<(), StatusError> {
     let style = Style { color };
     match args.id {
         None => {
-            let overview = overview::overview(pool).await?;
+            let overview = overview::overview(pool, within).await?;
             match args.output {
                 StatusOutput::Text => overview_text::write(&overview, style, out)?,
                 StatusOutput::Json => write_line(out, &overview)?,

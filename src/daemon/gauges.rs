@@ -26,16 +26,25 @@ pub struct Gauges {
     archiver: Arc<Archiver>,
     board: Board,
     concurrency: usize,
+    /// Of the coverage that is shown.
+    within: Duration,
     next_at: Mutex<Option<Instant>>,
 }
 
 impl Gauges {
     /// `board` shows what the worker runs, of `concurrency` at most.
-    pub fn new(archiver: Arc<Archiver>, board: Board, concurrency: usize) -> Self {
+    /// Coverage is what was read again `within` some time.
+    pub fn new(
+        archiver: Arc<Archiver>,
+        board: Board,
+        concurrency: usize,
+        within: Duration,
+    ) -> Self {
         Self {
             archiver,
             board,
             concurrency,
+            within,
             next_at: Mutex::default(),
         }
     }
@@ -58,6 +67,12 @@ impl Gauges {
         match tokio::time::timeout(MEASURED_WITHIN, measured).await {
             Ok(Ok(depth)) => metrics.show_queue(&depth),
             Ok(Err(_)) | Err(_) => metrics.show_no_database(),
+        }
+        // It takes as long as the archive is large, and is no sign of life.
+        let left = MEASURED_WITHIN.saturating_sub(began.elapsed());
+        let covered = queue::coverage(&service.pool, self.within);
+        if let Ok(Ok(coverage)) = tokio::time::timeout(left, covered).await {
+            metrics.show_coverage(&coverage);
         }
         let pause = MEASURED_EVERY.max(began.elapsed() * PAUSE_FOR_ONE);
         *next_at = Some(Instant::now() + pause);

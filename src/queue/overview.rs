@@ -4,11 +4,14 @@
 //! are the names of the fields here; those of one recording are its columns, but that `attempts`
 //! is the list and `attempts_burnt` the number.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
+use super::coverage::{self, Coverage};
 use crate::recording::RecordingId;
 
 mod lists;
@@ -43,6 +46,8 @@ pub struct Overview {
     pub failed: Vec<KindCount>,
     /// Archived, but found damaged or gone since, by reason.
     pub damaged: Vec<KindCount>,
+    /// How much of what is archived was read again.
+    pub coverage: Coverage,
 }
 
 /// How many recordings are in each state.
@@ -147,8 +152,8 @@ async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>>
         .await
 }
 
-/// Looks at the whole queue. Counting reads every row once.
-pub async fn overview(pool: &PgPool) -> Result<Overview, OverviewError> {
+/// Looks at the whole queue, and at what was read again `within` some time. Counting reads every row once.
+pub async fn overview(pool: &PgPool, within: Duration) -> Result<Overview, OverviewError> {
     let mut snapshot = snapshot(pool).await?;
     let counts = sqlx::query!(
         r#"-- queue::overview::overview
@@ -192,6 +197,7 @@ pub async fn overview(pool: &PgPool) -> Result<Overview, OverviewError> {
     let stuck = lists::stuck(&mut snapshot).await?;
     let failed = lists::failed(&mut snapshot).await?;
     let damaged = lists::damaged(&mut snapshot).await?;
+    let coverage = coverage::read(&mut *snapshot, within).await?;
     snapshot.rollback().await?;
     Ok(Overview {
         now: counts.now,
@@ -222,6 +228,7 @@ pub async fn overview(pool: &PgPool) -> Result<Overview, OverviewError> {
         stuck,
         failed,
         damaged,
+        coverage,
     })
 }
 

@@ -131,8 +131,9 @@ impl Queue {
                SET state = 'archived', object_key = $3, object_url = $4, size_bytes = $5,
                    sha256 = $6, crc64nvme = $7, evidence = $8, evidence_algorithm = $11,
                    evidence_value = $12, etag = $9, archived_at = $10,
-                   verified_at = CASE WHEN $8 = 'read_back' THEN $10 ELSE verified_at END,
+                   verified_at = CASE WHEN $8 = 'read_back' THEN $10::timestamptz END,
                    finalized_at = now(), error_kind = NULL, error_message = NULL,
+                   damage_found_at = NULL,
                    mismatched_size_bytes = NULL, not_ready_since = NULL, not_found_in = '{}',
                    lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
              WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
@@ -270,6 +271,28 @@ impl Queue {
         exactly_one(&result)?;
         let failure = Some(failure);
         finish_attempt(connection, &claim, Outcome::Failed, failure, bytes_fetched).await
+    }
+
+    /// Archived as before, with what is wrong with its object: a repair that did not begin.
+    pub async fn keep_archived(&self, claim: Claim, failure: &Failure) -> Result<(), QueueError> {
+        let mut tx = self.begin().await?;
+        let result = sqlx::query!(
+            r#"-- queue::keep_archived
+            UPDATE archiver.recordings
+               SET state = 'archived', finalized_at = now(), error_kind = $3, error_message = $4,
+                   lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
+             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+            failure.kind.as_str(),
+            storable(&failure.message),
+        )
+        .execute(&mut *tx)
+        .answered("leave the recording archived")
+        .await?;
+        exactly_one(&result)?;
+        finish_attempt(&mut tx, &claim, Outcome::Released, Some(failure), 0).await?;
+        tx.commit().answered("leave the recording archived").await
     }
 
     /// Given back, as if never claimed: at once, or behind the others if it met what `halts` the

@@ -3,16 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use futures_util::TryStreamExt;
-use object_store::ObjectStoreExt;
-
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
 use super::multipart::{Checksums, Stored};
 use super::publish::Receipt;
 use super::{Backend, S3, Storage, Verification};
 use crate::config::VerifyMode;
-use crate::digest::{Fingerprint, Fingerprinting};
+use crate::digest::Fingerprint;
 
 /// How an archived object was proven. Size alone is no evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,21 +184,6 @@ impl Storage {
         }
     }
 
-    /// Reads an object whole and takes its fingerprint; `None` if there is none.
-    pub async fn read_back(&self, key: &ObjectKey) -> Result<Option<Fingerprint>, StorageError> {
-        let failed = |e| StorageError::of(Operation::new("read back", key), &e);
-        let object = match self.backend.plain().get(&key.location()).await {
-            Ok(object) => object,
-            Err(error) => return nothing_there(error, failed),
-        };
-        let mut bytes = object.into_stream();
-        let mut fingerprint = Fingerprinting::new();
-        while let Some(chunk) = bytes.try_next().await.map_err(failed)? {
-            fingerprint.update(&chunk);
-        }
-        Ok(Some(fingerprint.finish()))
-    }
-
     /// Demands that what stands under a key is these very bytes.
     pub async fn demand_equal(
         &self,
@@ -226,21 +208,16 @@ impl Storage {
 
     /// The size in bytes of what stands under a key; `None` if nothing does.
     pub async fn size_of(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
-        let found = self.look_at(key).await?;
-        Ok(found.map(|found| found.size_bytes))
+        Ok(self.meta_of(key).await?.map(|meta| meta.size))
     }
 
     /// What the store says of what stands under a key; `None` if nothing does.
     pub async fn look_at(&self, key: &ObjectKey) -> Result<Option<Standing>, StorageError> {
-        match self.backend.plain().head(&key.location()).await {
-            Ok(meta) => Ok(Some(Standing {
-                size_bytes: meta.size,
-                etag: meta.e_tag,
-            })),
-            Err(error) => nothing_there(error, |e| {
-                StorageError::of(Operation::new("look for", key), &e)
-            }),
-        }
+        let found = self.meta_of(key).await?;
+        Ok(found.map(|meta| Standing {
+            size_bytes: meta.size,
+            etag: meta.e_tag,
+        }))
     }
 }
 

@@ -19,6 +19,7 @@ mod secrets;
 mod service;
 mod simulate;
 mod usage;
+mod verify;
 
 use std::time::Duration;
 

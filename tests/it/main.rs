@@ -41,3 +41,4 @@ mod status;
 mod storage;
 mod store_server;
 mod transfer;
+mod verify;

@@ -234,10 +234,16 @@ async fn a_dry_run_looks_at_everything_and_changes_nothing() {
 async fn no_more_than_the_limit_are_taken_up_and_the_refused_keep_nobody_out() {
     let world = World::local().await;
     let mut ids = Vec::new();
-    for _ in 0..3 {
-        ids.push(retirable(&world).await);
+    for older in ["2 days", "1 day", "0 days"] {
+        let id = retirable(&world).await;
+        let older = format!(
+            "UPDATE archiver.recordings SET archived_at = archived_at - interval '{older}'
+              WHERE recording_id = '{id}'"
+        );
+        execute(&world.pool, &older).await;
+        ids.push(id);
     }
-    // The oldest one, so that it comes first.
+    // The oldest one comes first.
     world.put_object(ids[0], b"something else");
     let arguments = ["retire", "--older-than", DAYS, "--limit", "2"];
     let ended = enabled(&world).run(&arguments).await.demand_code(1);

@@ -14,10 +14,13 @@ use crate::harness::eventually;
 use crate::harness::world::{MIB, PART, World, claim};
 use crate::seed::{Seed, execute, migrated_database};
 
+/// The time within which all is to be read again.
+const WITHIN: Duration = Duration::from_hours(90 * 24);
+
 async fn shown(pool: &PgPool, id: Option<u128>, output: StatusOutput) -> String {
     let id = id.map(|number| Uuid::from_u128(number).into());
     let mut out = Vec::new();
-    status(pool, &StatusArgs { id, output }, false, &mut out)
+    status(pool, &StatusArgs { id, output }, WITHIN, false, &mut out)
         .await
         .unwrap();
     String::from_utf8(out).unwrap()
@@ -112,7 +115,7 @@ async fn the_queue_at_a_glance_says_what_waits_works_failed_and_helps() {
         "from_the_future               1  written by another version",
         "then try again:  recording-archiver retry --failed --kind object_conflict\n",
         "found damaged or missing since\n",
-        "object_missing                1  run `archive --force`",
+        "object_missing                1  run `verify --repair`",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
     }
@@ -136,6 +139,7 @@ async fn the_queue_as_json_has_stable_keys() {
         [
             "archived",
             "claims",
+            "coverage",
             "damaged",
             "due",
             "failed",
@@ -304,7 +308,7 @@ async fn an_unknown_recording_is_an_error_that_says_how_to_add_it() {
         id: Some(id.into()),
         output: StatusOutput::Text,
     };
-    let error = status(&pool, &args, false, &mut Vec::new())
+    let error = status(&pool, &args, WITHIN, false, &mut Vec::new())
         .await
         .unwrap_err();
     assert!(matches!(error, StatusError::Unknown(_)));
@@ -425,7 +429,9 @@ async fn colour_comes_only_when_asked_for() {
         output: StatusOutput::Text,
     };
     let mut colored = Vec::new();
-    status(&pool, &args, true, &mut colored).await.unwrap();
+    status(&pool, &args, WITHIN, true, &mut colored)
+        .await
+        .unwrap();
     assert!(
         String::from_utf8(colored)
             .unwrap()

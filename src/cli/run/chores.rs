@@ -12,12 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::reload::Bells;
 use crate::archive::Archiver;
+use crate::bandwidth::Bandwidth;
 use crate::error::chain;
+use crate::metrics::Metrics;
+use crate::progress::Board;
 use crate::queue::Chore;
-use crate::upkeep;
+use crate::upkeep::{self, Scrub, Scrubbed};
 
 /// A cost that is not final is asked for again at most this often.
 const REPRICE_PAUSE: Duration = Duration::from_hours(12);
+/// Few, because what is archived goes before what is read again.
+const VERIFIED_SIDE_BY_SIDE: usize = 2;
 /// How often the project says that its archiver is still there.
 const REGISTER_AGAIN: Duration = Duration::from_hours(1);
 
@@ -28,6 +33,9 @@ pub(super) struct Chores {
     pub(super) pool: PgPool,
     /// Name of the SignalWire space.
     pub(super) space: String,
+    pub(super) metrics: Metrics,
+    pub(super) verify_bandwidth: Arc<Bandwidth>,
+    pub(super) verify_within: Duration,
 }
 
 impl Chores {
@@ -36,7 +44,7 @@ impl Chores {
         let Bells {
             worker: _,
             discovery,
-            verify: _,
+            verify,
             sweep,
             finance,
         } = bells.clone();
@@ -49,7 +57,48 @@ impl Chores {
         spawn(Box::pin(self.clone().discover(discovery)));
         spawn(Box::pin(self.clone().sweep(sweep)));
         spawn(Box::pin(self.clone().reprice(finance)));
-        spawn(Box::pin(self.register()));
+        spawn(Box::pin(self.clone().register()));
+        // Stops by itself: a repair that runs is released, in order.
+        tasks.spawn(self.verify(verify, end.clone()));
+    }
+
+    async fn verify(self, bell: Arc<Notify>, stop: CancellationToken) {
+        // Objects read again are no attempts.
+        let unseen = Board::default();
+        let scrub = Scrub {
+            pool: &self.pool,
+            storage: &self.archiver.storage,
+            repair: Some(&self.archiver),
+            bandwidth: &self.verify_bandwidth,
+            side_by_side: VERIFIED_SIDE_BY_SIDE,
+            board: &unseen,
+            stop: &stop,
+        };
+        let chore = self.of_store("verify");
+        while stop.run_until_cancelled(bell.notified()).await.is_some() {
+            let slicing = upkeep::slice(&scrub, &chore, self.verify_within, |object, found| {
+                self.metrics.count_verified(object, found);
+            });
+            if let Some(sliced) = self.in_turn(chore.clone(), slicing).await {
+                let Scrubbed {
+                    equal,
+                    damaged,
+                    repaired,
+                    left,
+                    read_bytes,
+                    ..
+                } = sliced.scrubbed;
+                tracing::info!(
+                    sliced.due_bytes,
+                    read_bytes,
+                    equal,
+                    damaged,
+                    repaired,
+                    left,
+                    "read a slice of the archive again"
+                );
+            }
+        }
     }
 
     async fn discover(self, bell: Arc<Notify>) {

@@ -156,6 +156,8 @@ impl Reloader {
             verify_bandwidth.limit(verify_bandwidth_limit_bytes);
         }
         metrics.relimit(bandwidth_limit_bytes, requests_per_second);
+        let within = self.started_with.verify.within;
+        metrics.show_verify_within(schedules.verify.is_some().then_some(within));
         shutdown.set_drain_timeout(drain_timeout);
         // The pool of database connections keeps its size: an attempt needs one for moments only.
         controls.set_concurrency(concurrency);

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use chrono::TimeDelta;
 
 use super::style::Style;
-use super::{running_text, trouble_text};
+use super::{coverage_text, running_text, trouble_text};
 use crate::cli::human;
 use crate::queue::overview::Overview;
 
@@ -72,6 +72,7 @@ pub(super) fn write(overview: &Overview, style: Style, out: &mut dyn Write) -> i
     if let Some(pace) = pace(overview) {
         writeln!(out, "{pace}")?;
     }
+    coverage_text::write(overview, style, out)?;
     running_text::write(overview, style, out)?;
     trouble_text::write(overview, style, out)
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use chrono::{DateTime, Utc};
 
 use super::style::Style;
-use super::trouble_text::cure;
+use super::trouble_text::{cure, cure_of_damage};
 use crate::cli::human;
 use crate::printable::printable;
 use crate::queue::overview::RecordingDetails;
@@ -65,6 +65,7 @@ fn queue_facts(details: &RecordingDetails) -> Vec<Fact<'_>> {
         ("not ready since", details.not_ready_since.map(time)),
         ("finished", details.finalized_at.map(time)),
         ("attempts burnt", Some(details.attempts_burnt.to_string())),
+        ("damaged since", details.damage_found_at.map(time)),
         ("error_kind", details.error_kind.clone()),
         ("error", details.error_message.clone()),
         (
@@ -72,7 +73,10 @@ fn queue_facts(details: &RecordingDetails) -> Vec<Fact<'_>> {
             details
                 .error_kind
                 .as_deref()
-                .map(|kind| cure(kind).to_owned()),
+                .map(|kind| match details.state.as_str() {
+                    "archived" => cure_of_damage(kind).to_owned(),
+                    _ => cure(kind).to_owned(),
+                }),
         ),
         (
             "then",
@@ -130,6 +134,7 @@ fn storage_facts(details: &RecordingDetails) -> Vec<Fact<'_>> {
         ("key", details.object_key.clone()),
         ("size", details.size_bytes.map(size)),
         ("etag", details.etag.clone()),
+        ("bad one kept at", details.kept_aside_url.clone()),
         (
             "archived",
             details

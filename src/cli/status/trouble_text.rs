@@ -18,12 +18,12 @@ const KIND: usize = 19;
 
 pub(super) fn write(overview: &Overview, style: Style, out: &mut dyn Write) -> io::Result<()> {
     write_unclaimed(overview, style, out)?;
-    write_kinds("To be tried again", &overview.retrying, style, out)?;
+    write_kinds("To be tried again", &overview.retrying, cure, style, out)?;
     write_stuck(overview, style, out)?;
-    write_kinds("Failed", &overview.failed, style, out)?;
+    write_kinds("Failed", &overview.failed, cure, style, out)?;
     write_retries(&overview.failed, out)?;
     let damaged = "Archived, but found damaged or missing since";
-    write_kinds(damaged, &overview.damaged, style, out)
+    write_kinds(damaged, &overview.damaged, cure_of_damage, style, out)
 }
 
 fn write_unclaimed(overview: &Overview, style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -45,6 +45,7 @@ fn write_unclaimed(overview: &Overview, style: Style, out: &mut dyn Write) -> io
 fn write_kinds(
     heading: &str,
     kinds: &[KindCount],
+    cure: impl Fn(&str) -> &'static str,
     style: Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -109,6 +110,11 @@ fn write_stuck(overview: &Overview, style: Style, out: &mut dyn Write) -> io::Re
         writeln!(out, "{}", human::hanging("  ", &printable(&why)))?;
     }
     Ok(())
+}
+
+/// What helps an archived recording whose object is damaged or gone, whichever it is.
+pub(super) const fn cure_of_damage(_: &str) -> &'static str {
+    "run `verify --repair` while the provider still has it"
 }
 
 /// What helps against an error kind as stored in a row.

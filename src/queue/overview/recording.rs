@@ -42,6 +42,8 @@ pub struct RecordingDetails {
     pub size_bytes: Option<i64>,
     pub etag: Option<String>,
     pub archived_at: Option<DateTime<Utc>>,
+    pub damage_found_at: Option<DateTime<Utc>>,
+    pub kept_aside_url: Option<String>,
 
     pub evidence: Option<String>,
     /// Lower-case hex.
@@ -113,6 +115,7 @@ pub(super) async fn read(
                r.started_at, r.finished_at, r.created_at, r.updated_at, r.duration_secs,
                r.declared_size_bytes, r.media_format,
                r.object_url, r.object_key, r.size_bytes, r.etag, r.archived_at,
+               r.damage_found_at, r.kept_aside_url,
                r.evidence, encode(r.sha256, 'hex') AS sha256_hex, r.crc64nvme, r.verified_at,
                r.source_deleted_at,
                r.cost_usd::text AS cost, f.cost_state AS "cost_state!",
@@ -180,6 +183,8 @@ pub(super) async fn read(
         size_bytes: row.size_bytes,
         etag: row.etag,
         archived_at: row.archived_at,
+        damage_found_at: row.damage_found_at,
+        kept_aside_url: row.kept_aside_url,
         evidence: row.evidence,
         sha256: row.sha256_hex,
         crc64nvme: row.crc64nvme,

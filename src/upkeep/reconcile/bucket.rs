@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
 
 use super::{Difference, DifferenceKind, Listener, ReconcileError, Reconciled, Reconciliation};
-use crate::queue::{self, ArchivedObject};
+use crate::queue::{self, PlacedObject};
 use crate::recording::RecordingId;
 use crate::storage::{Listed, ObjectKey};
 
@@ -17,7 +17,7 @@ const TOLD_EVERY: u64 = 1000;
 #[derive(Debug)]
 enum Awaited {
     /// Its object is archived and there.
-    Of(ArchivedObject),
+    Of(PlacedObject),
     /// Its object was told of already, or is somebody's work of this moment.
     Explained,
 }
@@ -25,7 +25,7 @@ enum Awaited {
 /// The archived rows of this store in the order of their keys.
 struct Rows<'a> {
     reconciliation: &'a Reconciliation<'a>,
-    read: VecDeque<ArchivedObject>,
+    read: VecDeque<PlacedObject>,
     last_key: String,
     ended: bool,
 }
@@ -82,7 +82,7 @@ impl Reconciliation<'_> {
     async fn compare(
         &self,
         found: &Listed,
-        expected: ArchivedObject,
+        expected: PlacedObject,
         awaited: &mut BTreeMap<String, Awaited>,
         so_far: &mut Reconciled,
         told: &mut impl Listener,
@@ -108,7 +108,7 @@ impl Reconciliation<'_> {
     /// A row without its object.
     async fn miss_object(
         &self,
-        expected: ArchivedObject,
+        expected: PlacedObject,
         awaited: &mut BTreeMap<String, Awaited>,
         so_far: &mut Reconciled,
         told: &mut impl Listener,
@@ -222,7 +222,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<ArchivedObject>, ReconcileError> {
+    async fn next(&mut self) -> Result<Option<PlacedObject>, ReconcileError> {
         let Reconciliation { pool, storage, .. } = self.reconciliation;
         loop {
             while let Some(row) = self.read.pop_front() {

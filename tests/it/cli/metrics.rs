@@ -75,6 +75,14 @@ fn expected() -> BTreeSet<String> {
         "concurrency_limit",
         "attempt_duration_seconds_sum",
         "attempt_duration_seconds_count",
+        "archive_recordings",
+        "archive_size_bytes",
+        "archive_read_again_recordings",
+        "archive_read_again_bytes",
+        "archive_damaged_recordings",
+        "archive_longest_unread_timestamp_seconds",
+        "verify_within_seconds",
+        "verified_bytes_total",
     ]
     .map(str::to_owned)
     .into();
@@ -114,6 +122,8 @@ fn expected() -> BTreeSet<String> {
         "storage_unavailable",
     ];
     add("claiming_halted", "kind", &halting);
+    let results = ["equal", "checksum_mismatch", "object_missing", "not_read"];
+    add("verified_objects_total", "result", &results);
     add("breaker_open", "side", &["api", "storage"]);
     let names = expected.into_iter();
     names.map(|name| format!("{PREFIX}{name}")).collect()

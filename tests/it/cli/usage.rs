@@ -11,7 +11,7 @@ use super::{id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "archive",
     "enqueue",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 20] = [
     "report focus",
     "report reconcile",
     "reprice",
+    "verify",
     "sweep",
     "retire",
     "doctor",
@@ -106,6 +107,15 @@ async fn wrong_flags_are_wrong_usage() {
             "c22d24f6-5a47-4597-9a23-c7d01e696b92",
             "--output",
             "xml",
+        ],
+        &["verify", "--sample", "0"],
+        &["verify", "--sample", "101%"],
+        &[
+            "verify",
+            "--sample",
+            "1",
+            "--id",
+            "c22d24f6-5a47-4597-9a23-c7d01e696b92",
         ],
         &["retry", "--failed", "--kind", "explosion"],
         &["retry", "--kind", "not_found"],

@@ -133,7 +133,7 @@ async fn one_of_another_size_at_the_provider_is_kept() {
 #[tokio::test]
 async fn one_without_a_size_at_the_provider_is_kept() {
     let (world, id) = with_world().await;
-    let fault = MetadataFault::WrongTypes;
+    let fault = MetadataFault::MissingFields;
     world.simulator.inject(id, fault, Times::Always);
     demand_kept(&world, id, "the provider declares no size").await;
 }

@@ -8,10 +8,10 @@ use axum::body::{Body as AxumBody, to_bytes};
 use hyper::http::Extensions;
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
-    ChecksumMode, ChecksumType, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
-    HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput,
-    PutObjectOutput, StreamingBlob,
+    ChecksumMode, ChecksumType, CopyObjectInput, CopyObjectOutput, DeleteObjectInput,
+    DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, GetObjectInput, GetObjectOutput,
+    HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
+    ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob,
 };
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3, S3Request, S3Result, s3_error};
@@ -156,6 +156,14 @@ impl Store {
         }
         self.memory().verified.insert(place, verified);
         Ok(answer)
+    }
+
+    pub(super) async fn copy_object(
+        &self,
+        request: S3Request<CopyObjectInput>,
+    ) -> Answer<CopyObjectOutput> {
+        let _changing = self.changing.lock().await;
+        self.files.copy_object(request).await
     }
 
     pub(super) async fn delete_object(

@@ -1,0 +1,68 @@
+//! The daemon's share of reading: slice by slice, so that all is read again within a certain time.
+
+use std::time::Duration;
+
+use super::{Found, Scrub, Scrubbed, Supply};
+use crate::queue::{ArchivedObject, Chore, QueueError, Unread, keep_pace, pace_kept_until};
+
+/// The first slice makes up for this time at most: nobody asked before.
+const FIRST_SLICE: Duration = Duration::from_hours(24);
+
+/// What a slice was to read, and what it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sliced {
+    /// The share of the archive that was due.
+    pub due_bytes: u64,
+    pub scrubbed: Scrubbed,
+}
+
+/// Reads the share of the archive that became due since the last slice of this chore: of all
+/// bytes as much as that time is of `within`, and at least one object. A slice that is cut short
+/// does not count: the next one makes up for its time as well.
+pub async fn slice(
+    scrub: &Scrub<'_>,
+    chore: &Chore,
+    within: Duration,
+    tell: impl FnMut(&ArchivedObject, &Found),
+) -> Result<Sliced, QueueError> {
+    let walk = Unread::begin(scrub.pool, scrub.storage.url_root()).await?;
+    let begun_at = walk.begun_at();
+    let elapsed = match pace_kept_until(scrub.pool, chore).await? {
+        // A clock that was set back has nothing due.
+        Some(until) => (begun_at - until).to_std().unwrap_or_default(),
+        None => FIRST_SLICE,
+    };
+    let due_bytes = share(walk.ahead().await?.bytes, elapsed, within);
+    let mut supply = Supply::walk(walk, None);
+    let scrubbed = scrub.run(&mut supply, Some(due_bytes), tell).await?;
+    if !scrubbed.cut_short {
+        keep_pace(scrub.pool, chore, begun_at).await?;
+    }
+    Ok(Sliced {
+        due_bytes,
+        scrubbed,
+    })
+}
+
+/// Rounded up: many small slices must not fall behind.
+fn share(bytes: u64, elapsed: Duration, within: Duration) -> u64 {
+    let (elapsed, within) = (elapsed.min(within).as_millis(), within.as_millis().max(1));
+    let share = (u128::from(bytes) * elapsed).div_ceil(within);
+    u64::try_from(share).unwrap_or(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_is_that_of_the_time_and_never_more_than_all() {
+        let day = Duration::from_hours(24);
+        assert_eq!(share(900, day, 90 * day), 10);
+        assert_eq!(share(901, day, 90 * day), 11);
+        assert_eq!(share(900, 400 * day, 90 * day), 900);
+        assert_eq!(share(900, Duration::ZERO, 90 * day), 0);
+        assert_eq!(share(0, day, 90 * day), 0);
+        assert_eq!(share(u64::MAX, 90 * day, 90 * day), u64::MAX);
+    }
+}
