@@ -114,3 +114,5 @@ COMMENT ON COLUMN archiver.chores.scope IS
 ALTER TABLE archiver.chores ADD COLUMN kept_pace_until timestamptz;
 COMMENT ON COLUMN archiver.chores.kept_pace_until IS
     'For verify: when the last slice began that was read to its end. The next one makes up for the time since then.';
+ALTER TABLE archiver.chores ADD COLUMN succeeded_at timestamptz;
+COMMENT ON COLUMN archiver.chores.succeeded_at IS 'When it last ended well; NULL if it never has.';

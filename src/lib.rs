@@ -76,6 +76,8 @@
 //!   different one is `object_conflict`.
 //! - *Memory is bounded* by `transfer.memory_limit`, not by file size or number of recordings; who
 //!   waits longest for a buffer is served first.
+//! - *Nothing uncertain is deleted at the source*: off unless configured and asked for; all that a
+//!   deletion rests on is looked at right before it, and stands in the audit ([`upkeep::Retirer`]).
 //! - *Money is exact*: from the JSON token to NUMERIC by decimal text ([`money::Usd`]).
 //! - *Links and tokens stay secret*: [`signed_url::SignedUrl`] shows its host only, and metadata is
 //!   stored without the link ([`recording::Metadata::without_link`]).

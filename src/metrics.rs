@@ -7,6 +7,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use self::archive::ArchiveNumbers;
+use self::chores::ChoreMetrics;
 use self::flow::Flow;
 pub use self::queue::Claiming;
 use self::queue::QueueGauges;
@@ -27,9 +29,10 @@ use crate::memory::MemoryBudget;
 use crate::progress::Stage;
 use crate::queue::{ArchivedObject, Coverage, Depth, Outcome};
 use crate::transfer::Traffic;
-use crate::upkeep::{Found, Repair};
+use crate::upkeep::{Found, Repair, Swept};
 
 mod archive;
+mod chores;
 mod flow;
 mod queue;
 mod text;
@@ -54,6 +57,7 @@ pub struct Metrics {
     flow: Flow,
     queue: QueueGauges,
     archive: ArchiveNumbers,
+    chores: ChoreMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -156,6 +160,7 @@ impl Metrics {
         registry.register_collector(Box::new(flow.clone()));
         let queue = QueueGauges::register(&mut registry);
         let archive = ArchiveNumbers::register(&mut registry);
+        let chores = ChoreMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             attempts,
@@ -169,6 +174,7 @@ impl Metrics {
             flow,
             queue,
             archive,
+            chores,
         }
     }
 
@@ -216,6 +222,16 @@ impl Metrics {
     /// Shows what this process does with the queue.
     pub fn show_claiming(&self, now: &Claiming) {
         self.queue.claiming(now);
+    }
+
+    /// Shows when the chores last ended well.
+    pub fn show_chores(&self, succeeded: &[(String, DateTime<Utc>)]) {
+        self.chores.succeeded(succeeded);
+    }
+
+    /// Counts what a sweep did.
+    pub fn count_sweep(&self, swept: &Swept) {
+        self.chores.swept(swept);
     }
 
     /// Shows other limits from here on: of media bytes and of API requests, each per second.

@@ -38,7 +38,7 @@ pub use archived::{
     pace_kept_until,
 };
 pub use bell::listen;
-pub use chore::Chore;
+pub use chore::{Chore, succeeded_chores};
 pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
 pub use comparison::{Gap, GapEntry, ListedIds};
 pub use coverage::{Coverage, coverage};
@@ -59,7 +59,8 @@ pub use retirements::{
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
 pub use uploads::{
-    BegunUpload, LeftUpload, StaleUpload, forget_stale_upload, stale_uploads, take_stale_upload,
+    BegunUpload, LeftUpload, StaleUpload, forget_stale_upload, held_recordings, recorded_uploads,
+    stale_uploads, take_stale_upload,
 };
 
 /// One process's access to the queue: its project, its name, its lease.

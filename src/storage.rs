@@ -42,6 +42,7 @@ pub use probe::Enforcement;
 pub use proof::{Algorithm, Evidence, Proof, Standing};
 pub use publish::Receipt;
 pub use read::ObjectBytes;
+pub use unfinished::{Unfinished, UnfinishedWalk};
 pub use upload::{OwnObject, Upload, UploadPlan};
 
 /// The folder of throw-away objects, under the prefix.

@@ -20,5 +20,5 @@ pub use repair::Repair;
 pub use reprice::{RepriceError, Repriced, reprice};
 pub use retire::{Candidate, Chosen, Refusal, RetireError, Retired, Retirer};
 pub use scrub::{Damage, Found, Sample, Scrub, Scrubbed, Sliced, Supply, slice};
-pub use sweep::{Swept, sweep};
+pub use sweep::{Orphan, Swept, Why, sweep};
 pub use walk::{PAGE_SIZE, WalkError};

@@ -4,12 +4,17 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::exit::Exit;
+use super::human;
 use super::session::Session;
-use crate::upkeep;
+use crate::printable::printable;
+use crate::upkeep::{self, Orphan};
+
+/// Characters of an upload's ID that are shown.
+const SHOWN_OF_ID: usize = 12;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SweepArgs {
-    /// Only count them
+    /// Only tell them: key, upload, when it was begun, and why nobody goes on with it
     #[arg(long)]
     dry_run: bool,
 }
@@ -25,7 +30,10 @@ pub(super) async fn sweep(
     database.close().await;
     let swept = swept?;
     if args.dry_run {
-        writeln!(out, "orphaned uploads: {}", swept.left)?;
+        for orphan in &swept.found {
+            writeln!(out, "{}", line(orphan))?;
+        }
+        writeln!(out, "orphaned uploads: {}", swept.found.len())?;
         return Ok(Exit::Done);
     }
     writeln!(
@@ -38,6 +46,17 @@ pub(super) async fn sweep(
     } else {
         Exit::Later
     })
+}
+
+fn line(orphan: &Orphan) -> String {
+    // Enough to tell them apart; some stores' are longer than a line.
+    let upload_id: String = orphan.upload_id.chars().take(SHOWN_OF_ID).collect();
+    let begun_at = orphan.begun_at.map_or("unknown".to_owned(), human::time);
+    printable(&format!(
+        "{}  upload {upload_id}, begun {begun_at}: {}",
+        orphan.object_key, orphan.why
+    ))
+    .into_owned()
 }
 
 pub(super) async fn reprice(session: &Session, out: &mut impl Write) -> anyhow::Result<Exit> {

@@ -11,7 +11,7 @@ use crate::archive::Archiver;
 use crate::error::ErrorKind;
 use crate::metrics::{Claiming, Metrics};
 use crate::progress::Board;
-use crate::queue;
+use crate::queue::{self, QueueError};
 
 /// However many scrape, the queue is not measured again within this time.
 const MEASURED_EVERY: Duration = Duration::from_secs(5);
@@ -63,9 +63,22 @@ impl Gauges {
         if next_at.is_some_and(|at| began < at) {
             return;
         }
-        let measured = queue::depth(&service.pool);
+        let measured = async {
+            let scopes = [
+                self.archiver.storage.location().to_string(),
+                self.archiver.queue.project_id().to_owned(),
+            ];
+            let depth = queue::depth(&service.pool).await?;
+            Ok::<_, QueueError>((
+                depth,
+                queue::succeeded_chores(&service.pool, &scopes).await?,
+            ))
+        };
         match tokio::time::timeout(MEASURED_WITHIN, measured).await {
-            Ok(Ok(depth)) => metrics.show_queue(&depth),
+            Ok(Ok((depth, chores))) => {
+                metrics.show_queue(&depth);
+                metrics.show_chores(&chores);
+            }
             Ok(Err(_)) | Err(_) => metrics.show_no_database(),
         }
         // It takes as long as the archive is large, and is no sign of life.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -21,6 +22,25 @@ pub struct Chore {
     pub scope: String,
 }
 
+/// When each chore of these scopes last ended well, whichever host did it.
+pub async fn succeeded_chores(
+    pool: &PgPool,
+    scopes: &[String],
+) -> Result<Vec<(String, DateTime<Utc>)>, QueueError> {
+    let rows = sqlx::query!(
+        r#"-- queue::succeeded_chores
+        SELECT chore, max(succeeded_at) AS "succeeded_at!" FROM archiver.chores
+         WHERE scope = ANY ($1) AND succeeded_at IS NOT NULL
+         GROUP BY chore"#,
+        scopes,
+    )
+    .fetch_all(pool)
+    .answered("look at the chores")
+    .await?;
+    let rows = rows.into_iter().map(|row| (row.chore, row.succeeded_at));
+    Ok(rows.collect())
+}
+
 /// The right to do a chore now.
 #[derive(Debug)]
 struct Turn<'a> {
@@ -35,11 +55,11 @@ impl Queue {
     ///
     /// # Errors
     /// When the database could not be asked whose turn it is.
-    pub async fn in_turn<T>(
+    pub async fn in_turn<T, E>(
         &self,
         chore: &Chore,
-        work: impl Future<Output = T>,
-    ) -> Result<Option<T>, QueueError> {
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<Option<Result<T, E>>, QueueError> {
         let Some(turn) = self.take_turn(chore).await? else {
             return Ok(None);
         };
@@ -47,7 +67,7 @@ impl Queue {
             done = work => done,
             () = turn.keep() => return Ok(None),
         };
-        turn.end().await?;
+        turn.end(done.is_ok()).await?;
         Ok(Some(done))
     }
 
@@ -110,15 +130,18 @@ impl Turn<'_> {
     }
 
     /// Nobody begins it again before the pause is over.
-    async fn end(&self) -> Result<(), QueueError> {
+    async fn end(&self, succeeded: bool) -> Result<(), QueueError> {
         sqlx::query!(
             r#"-- queue::end_turn
-            UPDATE archiver.chores SET ended_at = now(), lease_expires_at = begun_at + $4
+            UPDATE archiver.chores
+               SET ended_at = now(), lease_expires_at = begun_at + $4,
+                   succeeded_at = CASE WHEN $5 THEN now() ELSE succeeded_at END
              WHERE chore = $1 AND scope = $2 AND lease_token = $3"#,
             self.chore.name,
             self.chore.scope,
             self.lease_token,
             interval(PAUSE),
+            succeeded,
         )
         .execute(self.pool)
         .answered("end the turn at a chore")

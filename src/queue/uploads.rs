@@ -1,5 +1,8 @@
 //! Unfinished multipart uploads: who owns them, how far they are, and which nobody will go on with.
 
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
@@ -41,6 +44,7 @@ pub struct StaleUpload {
     /// Names the store: several may share one database.
     pub object_url: String,
     pub upload_id: String,
+    pub started_at: DateTime<Utc>,
 }
 
 /// The uploads that no live lease owns and that no attempt to come will go on with.
@@ -48,7 +52,7 @@ pub async fn stale_uploads(pool: &PgPool) -> Result<Vec<StaleUpload>, QueueError
     sqlx::query_as!(
         StaleUpload,
         r#"-- queue::stale_uploads
-        SELECT u.recording_id, u.object_key, u.object_url, u.upload_id
+        SELECT u.recording_id, u.object_key, u.object_url, u.upload_id, u.started_at
           FROM archiver.uploads u
           JOIN archiver.recordings r USING (recording_id)
          WHERE (r.lease_token IS DISTINCT FROM u.lease_token OR r.lease_expires_at <= now())
@@ -61,6 +65,40 @@ pub async fn stale_uploads(pool: &PgPool) -> Result<Vec<StaleUpload>, QueueError
     .fetch_all(pool)
     .answered("look for stale uploads")
     .await
+}
+
+/// Which of these uploads are on record: whatever is done about them is done by their records.
+pub async fn recorded_uploads(
+    pool: &PgPool,
+    upload_ids: &[String],
+) -> Result<HashSet<String>, QueueError> {
+    sqlx::query_scalar!(
+        r#"-- queue::recorded_uploads
+        SELECT upload_id FROM archiver.uploads WHERE upload_id = ANY ($1)"#,
+        upload_ids,
+    )
+    .fetch_all(pool)
+    .answered("look for uploads")
+    .await
+    .map(HashSet::from_iter)
+}
+
+/// Which of these are recordings in the queue, and whether somebody holds them.
+pub async fn held_recordings(
+    pool: &PgPool,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, bool>, QueueError> {
+    let rows = sqlx::query!(
+        r#"-- queue::held_recordings
+        SELECT recording_id, coalesce(lease_expires_at > now(), false) AS "is_held!"
+          FROM archiver.recordings WHERE recording_id = ANY ($1)"#,
+        ids,
+    )
+    .fetch_all(pool)
+    .answered("look up recordings")
+    .await?;
+    let rows = rows.into_iter().map(|row| (row.recording_id, row.is_held));
+    Ok(rows.collect())
 }
 
 /// Takes a stale upload, to abort it: from here on nobody goes on with it. `false` if somebody has

@@ -183,7 +183,7 @@ impl S3 {
 }
 
 /// Whether a key is in one of the folders that this program keeps for itself.
-fn is_own(key: &str) -> bool {
+pub(super) fn is_own(key: &str) -> bool {
     key.split('/').any(|segment| OWN_FOLDERS.contains(&segment))
 }
 

@@ -1,30 +1,56 @@
-//! `ListMultipartUploads`: what the store has begun under a key and not finished.
+//! `ListMultipartUploads`: what the store has begun and not finished, under a key or everywhere.
 
 use chrono::{DateTime, Utc};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::error::Operation;
+use super::inventory::is_own;
+use super::proof::nothing_there;
 use super::s3::S3;
 use super::signed::Ask;
 use super::{Backend, ObjectKey, Storage, StorageError};
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct UploadsXml {
     #[serde(rename = "Upload", default)]
     uploads: Vec<Unfinished>,
+    #[serde(rename = "IsTruncated", default)]
+    is_truncated: bool,
+    #[serde(rename = "NextKeyMarker")]
+    next_key: Option<String>,
+    #[serde(rename = "NextUploadIdMarker")]
+    next_upload_id: Option<String>,
 }
 
-/// An upload that is begun and not finished.
-#[derive(Debug, Deserialize)]
-pub(super) struct Unfinished {
+/// An upload that is begun and not finished, as the store lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Unfinished {
+    /// The whole key, prefix included. Anybody may have chosen it.
     #[serde(rename = "Key")]
-    pub(super) key: String,
+    pub key: String,
     #[serde(rename = "UploadId")]
-    pub(super) upload_id: String,
+    pub upload_id: String,
+    /// When it was begun, by the store's clock.
     #[serde(rename = "Initiated")]
-    pub(super) initiated: Option<DateTime<Utc>>,
+    pub initiated: Option<DateTime<Utc>>,
+}
+
+/// A walk through all unfinished uploads under a prefix, page by page.
+#[derive(Debug)]
+pub struct UnfinishedWalk<'a> {
+    s3: Option<&'a S3>,
+    prefix: String,
+    after: Option<Marker>,
+}
+
+/// Where a page ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Marker {
+    key: String,
+    upload_id: String,
 }
 
 impl Storage {
@@ -40,26 +66,146 @@ impl Storage {
             Backend::Local(_) => Ok(Vec::new()),
         }
     }
+
+    /// Begins a walk through the unfinished uploads under the prefix, whoever began them; without
+    /// a prefix, of the whole bucket. Those of the folders that this program keeps for itself are
+    /// left out.
+    pub fn unfinished(&self) -> UnfinishedWalk<'_> {
+        UnfinishedWalk {
+            s3: match &self.backend {
+                Backend::S3(s3) => Some(s3),
+                Backend::Local(_) => None,
+            },
+            prefix: match self.location.prefix() {
+                "" => String::new(),
+                prefix => format!("{prefix}/"),
+            },
+            after: None,
+        }
+    }
+
+    /// Aborts an upload that the store has listed. One that is gone already is fine.
+    pub async fn abort_unfinished(&self, upload: &Unfinished) -> Result<(), StorageError> {
+        let Backend::S3(s3) = &self.backend else {
+            return Ok(());
+        };
+        let path = Path::parse(&upload.key).map_err(|error| StorageError::Refused {
+            operation: Operation::new("abort the upload of", &upload.key),
+            said: error.to_string(),
+        })?;
+        s3.abort(&path, &upload.upload_id).await
+    }
+}
+
+impl UnfinishedWalk<'_> {
+    /// The next page; `None` after the last.
+    ///
+    /// # Errors
+    /// When the store cannot list uploads, does not let us look, or shows a page twice.
+    pub async fn next(&mut self) -> Result<Option<Vec<Unfinished>>, StorageError> {
+        let Some(s3) = self.s3 else {
+            return Ok(None);
+        };
+        let page = s3.uploads_page(&self.prefix, self.after.as_ref()).await??;
+        self.after = page.next(&self.prefix, self.after.as_ref())?;
+        if self.after.is_none() {
+            self.s3 = None;
+        }
+        let mut uploads = page.uploads;
+        uploads.retain(|upload| !is_own(&upload.key));
+        Ok(Some(uploads))
+    }
+}
+
+impl UploadsXml {
+    /// Where the next page begins, if there is one.
+    fn next(&self, prefix: &str, after: Option<&Marker>) -> Result<Option<Marker>, StorageError> {
+        if !self.is_truncated {
+            return Ok(None);
+        }
+        let next = Marker {
+            key: self.next_key.clone().unwrap_or_default(),
+            upload_id: self.next_upload_id.clone().unwrap_or_default(),
+        };
+        if next.key.is_empty() || Some(&next) == after {
+            return Err(StorageError::Refused {
+                operation: listing(prefix),
+                said: "it says that there are more, and not where".to_owned(),
+            });
+        }
+        Ok(Some(next))
+    }
 }
 
 impl S3 {
-    /// The uploads whose keys begin with this path, the first thousand of them: a key has a few at
-    /// most, and sorts before all that it is a prefix of.
+    /// The uploads whose keys begin with this path; none where the store does not tell.
     pub(super) async fn list_uploads(&self, path: &Path) -> Result<Vec<Unfinished>, StorageError> {
-        let operation = || Operation::new("list the uploads of", path);
+        let (prefix, mut uploads, mut after) = (path.as_ref(), Vec::new(), None);
+        loop {
+            let page = match self.uploads_page(prefix, after.as_ref()).await? {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!("cannot look for uploads that a crash left: {error}");
+                    return Ok(uploads);
+                }
+            };
+            after = page.next(prefix, after.as_ref())?;
+            uploads.extend(page.uploads);
+            if after.is_none() {
+                return Ok(uploads);
+            }
+        }
+    }
+
+    /// One page of uploads; the inner error is a store that has no such list, or does not show it.
+    async fn uploads_page(
+        &self,
+        prefix: &str,
+        after: Option<&Marker>,
+    ) -> Result<Result<UploadsXml, StorageError>, StorageError> {
+        let mut query = vec![("prefix", prefix), ("uploads", "")];
+        if let Some(Marker { key, upload_id }) = after {
+            query.extend([
+                ("key-marker", key.as_str()),
+                ("upload-id-marker", upload_id),
+            ]);
+        }
         let ask = Ask {
-            query: &[("prefix", path.as_ref()), ("uploads", "")],
+            query: &query,
             ..Ask::default()
         };
+        let operation = || listing(prefix);
         let said = self.inquire(&Path::default(), ask, operation).await?;
         if said.status != StatusCode::OK {
             let error = StorageError::said(operation(), said.status, &said.body);
-            tracing::warn!("cannot look for uploads that a crash left: {error}");
-            return Ok(Vec::new());
+            return Ok(Err(error));
         }
-        let listed: Option<UploadsXml> = quick_xml::de::from_str(&said.body).ok();
-        Ok(listed.map(|listed| listed.uploads).unwrap_or_default())
+        Ok(
+            quick_xml::de::from_str(&said.body).map_err(|error| StorageError::Refused {
+                operation: operation(),
+                said: format!("its list is not what S3 documents: {error}"),
+            }),
+        )
     }
+
+    /// Aborts a multipart upload. One that is gone already is fine.
+    pub(super) async fn abort(&self, path: &Path, upload_id: &str) -> Result<(), StorageError> {
+        match self
+            .plain
+            .abort_multipart(path, &upload_id.to_owned())
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(error) => nothing_there(error, |e| {
+                StorageError::of(Operation::new("abort the upload of", path), &e)
+            })
+            .map(|_: Option<()>| ()),
+        }
+    }
+}
+
+fn listing(prefix: &str) -> Operation {
+    Operation::new("list the uploads under", &format!("`{prefix}`"))
 }
 
 #[cfg(test)]
@@ -85,5 +231,21 @@ mod tests {
         let initiated = listed.uploads[0].initiated.unwrap();
         assert_eq!(initiated.to_rfc3339(), "2026-11-25T01:02:03+00:00");
         assert_eq!(listed.uploads[1].initiated, None);
+    }
+
+    #[test]
+    fn more_follows_where_the_page_says() {
+        let page = |truncated, key: &str| UploadsXml {
+            uploads: Vec::new(),
+            is_truncated: truncated,
+            next_key: (!key.is_empty()).then(|| key.to_owned()),
+            next_upload_id: Some("id".to_owned()),
+        };
+        let marker = page(true, "a").next("", None).unwrap();
+        assert_eq!(marker.as_ref().map(|it| &*it.key), Some("a"));
+        assert!(page(true, "b").next("", marker.as_ref()).unwrap().is_some());
+        assert_eq!(page(false, "a").next("", marker.as_ref()).unwrap(), None);
+        assert!(page(true, "a").next("", marker.as_ref()).is_err());
+        assert!(page(true, "").next("", None).is_err());
     }
 }

@@ -6,8 +6,7 @@
 
 mod refusal;
 
-use std::collections::BTreeMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
 
 use futures_util::TryStreamExt;

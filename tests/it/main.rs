@@ -40,5 +40,6 @@ mod simulator;
 mod status;
 mod storage;
 mod store_server;
+mod sweep;
 mod transfer;
 mod verify;

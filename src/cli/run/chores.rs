@@ -129,7 +129,9 @@ impl Chores {
         loop {
             bell.notified().await;
             let sweeping = upkeep::sweep(pool, storage, false);
-            self.in_turn(self.of_store("sweep"), sweeping).await;
+            if let Some(done) = self.in_turn(self.of_store("sweep"), sweeping).await {
+                self.metrics.count_sweep(&done);
+            }
         }
     }
 

@@ -38,13 +38,7 @@ impl Storage {
         };
         for upload in s3.list_uploads(&folder).await? {
             if upload.initiated.is_some_and(|it| it < begun_before) {
-                let path = Path::from(upload.key);
-                let id = upload.upload_id;
-                object_store::multipart::MultipartStore::abort_multipart(&*s3.plain, &path, &id)
-                    .await
-                    .map_err(|e| {
-                        StorageError::of(Operation::new("abort the upload of", &path), &e)
-                    })?;
+                s3.abort(&Path::from(upload.key), &upload.upload_id).await?;
                 removed += 1;
             }
         }

@@ -129,20 +129,9 @@ impl Storage {
 
     /// Aborts an S3 multipart upload that somebody left behind. One that is gone already is fine.
     pub async fn abort_upload(&self, key: &ObjectKey, upload_id: &str) -> Result<(), StorageError> {
-        let Backend::S3(s3) = &self.backend else {
-            return Ok(());
-        };
-        let path = key.location();
-        match s3.plain.abort_multipart(&path, &upload_id.to_owned()).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let gone = matches!(error, object_store::Error::NotFound { .. });
-                match StorageError::of(Operation::new("abort the upload of", key), &error) {
-                    no_bucket @ StorageError::NoBucket { .. } => Err(no_bucket),
-                    _ if gone => Ok(()),
-                    other => Err(other),
-                }
-            }
+        match &self.backend {
+            Backend::S3(s3) => s3.abort(&key.location(), upload_id).await,
+            Backend::Local(_) => Ok(()),
         }
     }
 

@@ -71,6 +71,8 @@ fn expected() -> BTreeSet<String> {
         "queue_expired_leases",
         "queue_observed_timestamp_seconds",
         "database_up",
+        "orphaned_uploads_aborted_total",
+        "orphaned_uploads_left",
         "leases",
         "concurrency_limit",
         "attempt_duration_seconds_sum",
@@ -125,6 +127,8 @@ fn expected() -> BTreeSet<String> {
     let results = ["equal", "checksum_mismatch", "object_missing", "not_read"];
     add("verified_objects_total", "result", &results);
     add("breaker_open", "side", &["api", "storage"]);
+    let chores = ["discover", "verify", "sweep", "reprice"];
+    add("chore_last_success_timestamp_seconds", "chore", &chores);
     let names = expected.into_iter();
     names.map(|name| format!("{PREFIX}{name}")).collect()
 }

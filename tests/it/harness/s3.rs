@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body as AxumBody, to_bytes};
 use hyper::body::Incoming;
@@ -170,7 +171,7 @@ impl S3Server {
         self.shared.store.honesty.lists_parts.set(supports);
     }
 
-    /// How many parts `ListParts` shows at once; 1000 at first.
+    /// How many parts or uploads a list shows at once; 1000 at first.
     pub(crate) fn list_parts_by(&self, parts: usize) {
         self.shared.store.honesty.set_page(parts);
     }
@@ -196,6 +197,16 @@ impl S3Server {
         let memory = self.shared.store.memory();
         ids.retain(|id| memory.unfinished.contains_key(id));
         ids
+    }
+
+    /// Lets the unfinished uploads under exactly this key have been begun this much earlier.
+    pub(crate) fn age_uploads(&self, key: &str, by: Duration) {
+        let mut memory = self.shared.store.memory();
+        for upload in memory.unfinished.values_mut() {
+            if upload.key == key {
+                upload.begun_at -= by;
+            }
+        }
     }
 
     /// How many multipart uploads of any kind, probes included, are begun and not ended.

@@ -22,10 +22,12 @@ async fn sweep(world: &World) -> Swept {
 const NOTHING: Swept = Swept {
     aborted: 0,
     left: 0,
+    found: Vec::new(),
 };
 const ONE: Swept = Swept {
     aborted: 1,
     left: 0,
+    found: Vec::new(),
 };
 
 async fn given_back(world: &World) -> Uuid {

@@ -124,29 +124,44 @@ impl Store {
         }))
     }
 
-    /// All in one page: a test has few.
+    /// In the order of keys and ids, as many at once as a list shows.
     pub(super) async fn list_multipart_uploads(
         &self,
         request: S3Request<ListMultipartUploadsInput>,
     ) -> Answer<ListMultipartUploadsOutput> {
-        let prefix = request.input.prefix.clone().unwrap_or_default();
+        let input = request.input;
+        let prefix = input.prefix.unwrap_or_default();
+        let after = input.key_marker.map(|key| {
+            let id = input.upload_id_marker.unwrap_or_default();
+            (key, id)
+        });
         let _changing = self.changing.lock().await;
         let memory = self.memory();
-        let begun = memory.begun.iter();
-        let uploads = begun
+        let mut all: Vec<_> = memory
+            .begun
+            .iter()
             .filter(|(key, id)| key.starts_with(&prefix) && memory.unfinished.contains_key(id))
-            .map(|(key, id)| MultipartUpload {
-                key: Some(key.clone()),
-                upload_id: Some(id.clone()),
-                initiated: Some(memory.unfinished[id].begun_at.into()),
-                ..MultipartUpload::default()
-            })
+            .filter(|it| after.as_ref().is_none_or(|after| *it > after))
             .collect();
+        all.sort();
+        let is_truncated = all.len() > self.honesty.page();
+        all.truncate(self.honesty.page());
+        let last = all.last().filter(|_| is_truncated).copied().cloned();
+        let (next_key_marker, next_upload_id_marker) = last.unzip();
+        let uploads = all.into_iter().map(|(key, id)| MultipartUpload {
+            key: Some(key.clone()),
+            upload_id: Some(id.clone()),
+            initiated: Some(memory.unfinished[id].begun_at.into()),
+            ..MultipartUpload::default()
+        });
+        let uploads = uploads.collect();
         drop(memory);
         Ok(S3Response::new(ListMultipartUploadsOutput {
-            bucket: Some(request.input.bucket),
+            bucket: Some(input.bucket),
             prefix: Some(prefix),
-            is_truncated: Some(false),
+            is_truncated: Some(is_truncated),
+            next_key_marker,
+            next_upload_id_marker,
             uploads: Some(uploads),
             ..ListMultipartUploadsOutput::default()
         }))

@@ -1,0 +1,137 @@
+//! Uploads that the store shows and no record knows: begun by a process that was killed before it
+//! could write them down, or by one whose database is lost. Others' uploads are never touched.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{Orphan, Swept, Why};
+use crate::error::chain;
+use crate::printable::printable;
+use crate::queue::{QueueError, held_recordings, recorded_uploads};
+use crate::storage::{Storage, Unfinished};
+
+/// An upload is written down within seconds. Clocks differ, but not by an hour.
+const WRITTEN_DOWN_WITHIN: TimeDelta = TimeDelta::hours(1);
+/// No upload takes longer, whoever's it is.
+const FINISHED_WITHIN: TimeDelta = TimeDelta::days(7);
+/// A UUID with its hyphens.
+const UUID_LENGTH: usize = 36;
+
+/// Aborts, or only tells, those that are nobody's.
+pub(super) async fn sweep(
+    pool: &PgPool,
+    storage: &Storage,
+    now: DateTime<Utc>,
+    dry_run: bool,
+    swept: &mut Swept,
+) -> Result<(), QueueError> {
+    let has_prefix = !storage.location().prefix().is_empty();
+    let mut walk = storage.unfinished();
+    loop {
+        let page = match walk.next().await {
+            Ok(Some(page)) => page,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::warn!("uploads on no record are not looked for: {}", chain(&error));
+                return Ok(());
+            }
+        };
+        let ids: Vec<String> = page.iter().map(|it| it.upload_id.clone()).collect();
+        let recorded = recorded_uploads(pool, &ids).await?;
+        let named: Vec<Uuid> = page.iter().flat_map(|it| uuids_in(&it.key)).collect();
+        let known = held_recordings(pool, &named).await?;
+        for upload in page {
+            if recorded.contains(&upload.upload_id) {
+                continue;
+            }
+            let Some(why) = orphaned(&upload, &known, has_prefix, now) else {
+                continue;
+            };
+            if dry_run {
+                swept.found.push(Orphan {
+                    object_key: upload.key,
+                    upload_id: upload.upload_id,
+                    begun_at: upload.initiated,
+                    why,
+                });
+                continue;
+            }
+            match storage.abort_unfinished(&upload).await {
+                Ok(()) => {
+                    swept.aborted += 1;
+                    let key = printable(&upload.key);
+                    tracing::info!(object.key = %key, "aborted an upload {why}");
+                }
+                Err(error) => {
+                    swept.left += 1;
+                    tracing::warn!(error.kind = error.kind().as_str(), "{}", chain(&error));
+                }
+            }
+        }
+    }
+}
+
+/// Why an upload that is on no record is nobody's; `None` if it may be somebody's.
+fn orphaned(
+    upload: &Unfinished,
+    known: &HashMap<Uuid, bool>,
+    has_prefix: bool,
+    now: DateTime<Utc>,
+) -> Option<Why> {
+    let age = now - upload.initiated?;
+    let mut of = uuids_in(&upload.key)
+        .filter_map(|id| Some((id, *known.get(&id)?)))
+        .peekable();
+    match of.peek().copied() {
+        Some((id, _)) => (age > WRITTEN_DOWN_WITHIN && of.all(|(_, is_held)| !is_held))
+            .then_some(Why::Unrecorded(id)),
+        // Without a prefix the bucket is not ours alone.
+        None => (has_prefix && age > FINISHED_WITHIN).then_some(Why::Unknown),
+    }
+}
+
+/// The UUIDs that a key holds: the recording's, and perhaps others.
+fn uuids_in(key: &str) -> impl Iterator<Item = Uuid> + '_ {
+    let last = (key.len() + 1).saturating_sub(UUID_LENGTH);
+    (0..last).filter_map(|at| {
+        let text = key.get(at..at + UUID_LENGTH)?;
+        // The form without hyphens has another length; braces and URNs have too.
+        Uuid::try_parse(text).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: Uuid = Uuid::from_u128(0xc22d_24f6_5a47_4597_9a23_c7d0_1e69_6b92);
+
+    fn begun_before(key: &str, age: TimeDelta) -> (Unfinished, DateTime<Utc>) {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let upload = Unfinished {
+            key: key.to_owned(),
+            upload_id: "id".to_owned(),
+            initiated: Some(now - age),
+        };
+        (upload, now)
+    }
+
+    #[test]
+    fn uuids_are_found_wherever_they_stand() {
+        let key = format!("vid/{ID}ä/x-{ID}.mp4");
+        assert_eq!(uuids_in(&key).collect::<Vec<_>>(), [ID, ID]);
+        assert_eq!(uuids_in("short").count(), 0);
+        assert_eq!(uuids_in("").count(), 0);
+    }
+
+    #[test]
+    fn one_without_a_time_is_never_an_orphan() {
+        let (mut upload, now) = begun_before("a/b", TimeDelta::days(99));
+        assert!(orphaned(&upload, &HashMap::new(), true, now).is_some());
+        upload.initiated = None;
+        assert_eq!(orphaned(&upload, &HashMap::new(), true, now), None);
+    }
+}
