@@ -23,6 +23,7 @@ mod lines;
 mod named;
 mod queueing;
 pub mod report;
+mod restore;
 mod run;
 mod session;
 mod shell;
@@ -72,6 +73,8 @@ enum Command {
     Reprice,
     /// Read archived objects again and compare them with what is on record
     Verify(verify::VerifyArgs),
+    /// Write archived recordings to files, checked while they are written
+    Restore(restore::RestoreArgs),
     /// Abort unfinished uploads that nobody works on any more
     Sweep(upkeep::SweepArgs),
     /// Check configuration, database, API credentials and storage
@@ -201,6 +204,7 @@ async fn dispatch(
         }
         Command::Reprice => upkeep::reprice(&session, &mut out).await,
         Command::Verify(args) => verify::run(&session, &args, &mut out).await,
+        Command::Restore(args) => restore::run(&session, &args, &mut out).await,
         Command::Sweep(args) => upkeep::sweep(&session, &args, &mut out).await,
         Command::Doctor => doctor::run(&session, &mut out).await,
         Command::Health => health::run(session.config.http.listen, &mut out).await,

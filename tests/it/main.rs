@@ -29,6 +29,7 @@ mod patience;
 mod proof;
 mod readme;
 mod redaction;
+mod restore;
 mod resume;
 mod schema;
 mod seed;

@@ -11,7 +11,7 @@ use super::{id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "archive",
     "enqueue",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 15] = [
     "report costs",
     "reprice",
     "verify",
+    "restore",
     "sweep",
     "doctor",
     "health",
