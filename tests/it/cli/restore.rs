@@ -101,8 +101,8 @@ async fn many_go_on_past_a_failure_and_are_not_written_twice() {
     let ended = ended.demand_output(&["4 restored, 0 already there, 4 failed, 0 not yet\n"]);
     assert_eq!(ended.stdout.lines().count(), 5, "{ended:?}");
     let home = binary.directory().join("back/home");
-    let names: Vec<_> = fs::read_dir(&home).unwrap().collect();
-    assert_eq!(names.len(), 4, "{names:?}");
+    let files: Vec<_> = fs::read_dir(&home).unwrap().collect();
+    assert_eq!(files.len(), 4, "{files:?}");
     for place in [0, 1, 3, 5] {
         let file = home.join(format!("{}.mp4", ids[place]));
         assert!(fs::read(file).unwrap() == world.object(ids[place]).unwrap());
