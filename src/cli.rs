@@ -26,6 +26,7 @@ mod queueing;
 mod rebuild;
 mod reconcile;
 pub mod report;
+mod restore;
 mod retire;
 mod run;
 mod session;
@@ -82,6 +83,8 @@ enum Command {
     Reprice,
     /// Read archived objects again and compare them with what is on record
     Verify(verify::VerifyArgs),
+    /// Write archived recordings to files, checked while they are written
+    Restore(restore::RestoreArgs),
     /// Abort unfinished uploads that nobody works on any more
     Sweep(upkeep::SweepArgs),
     /// Delete recordings at the provider that are archived beyond doubt; off by default
@@ -233,6 +236,7 @@ async fn dispatch(
         }
         Command::Reprice => upkeep::reprice(&session, &mut out).await,
         Command::Verify(args) => verify::run(&session, &args, &mut out).await,
+        Command::Restore(args) => restore::run(&session, &args, &mut out).await,
         Command::Sweep(args) => upkeep::sweep(&session, &args, &mut out).await,
         Command::Retire(args) => retire::run(&session, &args, &mut out).await,
         Command::Doctor => doctor::run(&session, &mut out).await,

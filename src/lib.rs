@@ -34,7 +34,8 @@
 //!
 //! [`archive`] tells this story on one screen; the daemon and `archive --id` both call it.
 //!
-//! Archived objects are read again by and by, and damaged ones archived anew ([`upkeep`]).
+//! Archived objects are read again by and by, and damaged ones archived anew ([`upkeep`]); the way
+//! back, from object to file, is [`restore`].
 //!
 //! A row's states: `pending → in_progress → archived | failed` ([`queue::JobState`]). A retry is
 //! `pending` with a later `next_attempt_at`. What follows from each error is one exhaustive match
@@ -47,7 +48,7 @@
 //! | floor | modules | may import |
 //! |---|---|---|
 //! | doors | [`cli`], [`daemon`] | everything below |
-//! | stories | [`archive`], [`upkeep`] | stations and ground |
+//! | stories | [`archive`], [`upkeep`], [`restore`] | stations and ground |
 //! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
 //! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`bandwidth`], [`progress`], [`printable`], [`config`], [`crash`], [`deadline`] | ground only |
 //!
@@ -101,6 +102,7 @@ pub mod printable;
 pub mod progress;
 pub mod queue;
 pub mod recording;
+pub mod restore;
 pub mod retry;
 pub mod signalwire;
 pub mod signed_url;

@@ -14,6 +14,7 @@ mod outages;
 mod projects;
 mod queueing;
 mod reload;
+mod restore;
 mod resumed;
 mod secrets;
 mod service;

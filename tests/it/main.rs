@@ -32,6 +32,7 @@ mod readme;
 mod rebuild;
 mod reconcile;
 mod redaction;
+mod restore;
 mod resume;
 mod retire;
 mod schema;

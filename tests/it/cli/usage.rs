@@ -11,7 +11,7 @@ use super::{id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "run",
     "archive",
     "enqueue",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 21] = [
     "report reconcile",
     "reprice",
     "verify",
+    "restore",
     "sweep",
     "retire",
     "doctor",
