@@ -1,6 +1,7 @@
 //! Money: exact sums, months, reports, and who may read them.
 
 mod access;
+mod exact;
 mod exports;
 mod focus;
 mod invoice;
