@@ -42,7 +42,7 @@ pub struct Observation<'a> {
 
 /// Writes down that the provider states these costs, of each recording one at most. Only a changed
 /// value becomes a row; an unchanged one confirms the last, until that is final. A cost that is
-/// missing is no observation: the last one stays.
+/// missing is no observation, nor is one that is older than the last: that one stays.
 ///
 /// The caller's transaction holds the rows already, so two observers cannot write the same change.
 pub async fn observe(
@@ -73,6 +73,7 @@ pub async fn observe(
               FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
                        AS s(recording_id, cost, status, at)
               JOIN archiver.recordings r USING (recording_id)
+             WHERE r.cost_observed_at IS NULL OR r.cost_observed_at <= coalesce(s.at, now())
         ), changed AS (
             INSERT INTO archiver.cost_observations
                    (recording_id, cost_usd, recording_status, observed_at, observed_by)

@@ -22,12 +22,14 @@ pub struct Noted {
 /// Writes down what the provider says of recordings of this project: unknown ones are queued with
 /// it, known ones described by it if it is news. Of one that is listed twice, the last counts. A
 /// recording that was not ready when it was tried is due as soon as it is listed as completed.
+/// What was heard after `asked_at`, by the database's clock, is not written over.
 ///
 /// Afterwards the transaction holds the rows of all of them.
 pub async fn note_listed(
     connection: &mut PgConnection,
     project_id: &str,
     recordings: &[Recording],
+    asked_at: DateTime<Utc>,
 ) -> Result<Noted, QueueError> {
     // One row cannot be written twice in one statement; the order keeps two of us from a deadlock.
     let distinct: BTreeMap<RecordingId, &Recording> =
@@ -35,25 +37,13 @@ pub async fn note_listed(
     let listed = || distinct.values();
     let ids: Vec<Uuid> = listed().map(|it| it.id.uuid()).collect();
     let sessions: Vec<Option<Uuid>> = listed().map(|it| it.room_session_id).collect();
-    let statuses: Vec<Option<String>> = listed()
-        .map(|it| {
-            it.status
-                .as_ref()
-                .map(RecordingStatus::as_str)
-                .map(storable)
-        })
-        .collect();
+    let statuses: Vec<_> = listed().map(|it| status_word(it)).collect();
     let started: Vec<_> = listed().map(|it| it.started_at).collect();
     let finished: Vec<_> = listed().map(|it| it.finished_at).collect();
     let created: Vec<_> = listed().map(|it| it.created_at).collect();
     let updated: Vec<_> = listed().map(|it| it.updated_at).collect();
     let durations: Vec<_> = listed().map(|it| it.duration_secs).collect();
-    let sizes: Vec<Option<i64>> = listed()
-        .map(|it| {
-            it.declared_size_bytes
-                .and_then(|size| i64::try_from(size).ok())
-        })
-        .collect();
+    let sizes: Vec<_> = listed().map(|it| declared_size(it)).collect();
     let formats: Vec<Option<String>> = listed()
         .map(|it| it.media_format.as_deref().map(storable))
         .collect();
@@ -65,7 +55,7 @@ pub async fn note_listed(
                 finished_at, created_at, updated_at, duration_secs, declared_size_bytes,
                 media_format, metadata, cost_asked_at)
         SELECT l.recording_id, $1, l.session, l.status, l.started, l.finished, l.created,
-               l.updated, l.duration, l.size, l.format, l.metadata::jsonb, now()
+               l.updated, l.duration, l.size, l.format, l.metadata::jsonb, $13
           FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
                       $7::timestamptz[], $8::timestamptz[], $9::bigint[], $10::bigint[],
                       $11::text[], $12::text[])
@@ -84,13 +74,14 @@ pub async fn note_listed(
                declared_size_bytes = coalesce(excluded.declared_size_bytes, r.declared_size_bytes),
                media_format = coalesce(excluded.media_format, r.media_format),
                metadata = coalesce(excluded.metadata, r.metadata),
-               cost_asked_at = now(),
+               cost_asked_at = excluded.cost_asked_at,
                next_attempt_at = CASE WHEN r.state = 'pending' AND r.error_kind = 'not_ready'
                                            AND excluded.recording_status = 'completed'
                                       THEN least(r.next_attempt_at, now())
                                       ELSE r.next_attempt_at END
          WHERE (r.project_id IS NULL OR r.project_id = excluded.project_id)
            -- A list may be older than what an attempt was told meanwhile.
+           AND (r.project_id IS NULL OR r.cost_asked_at IS NULL OR r.cost_asked_at <= $13)
            AND (r.updated_at IS NULL OR excluded.updated_at IS NULL
                 OR r.updated_at <= excluded.updated_at)
            AND (r.project_id IS NULL
@@ -116,6 +107,7 @@ pub async fn note_listed(
         &sizes as &[Option<i64>],
         &formats as &[Option<String>],
         &metadata as &[Option<String>],
+        asked_at,
     )
     .fetch_all(connection)
     .answered("write down what is listed")
@@ -128,4 +120,14 @@ pub async fn note_listed(
             .map(|row| row.recording_id.into())
             .collect(),
     })
+}
+
+fn status_word(recording: &Recording) -> Option<String> {
+    let status = recording.status.as_ref();
+    status.map(RecordingStatus::as_str).map(storable)
+}
+
+fn declared_size(recording: &Recording) -> Option<i64> {
+    let size = recording.declared_size_bytes?;
+    i64::try_from(size).ok()
 }

@@ -35,10 +35,12 @@ pub struct ArchivedFacts {
     pub metadata: Option<String>,
 }
 
-/// Which of these are archived, and have another cost on record than this.
+/// Which of these are archived, and have another cost on record than this, of which nothing later
+/// is known.
 pub async fn archived_with_other_cost(
     pool: &PgPool,
     costs: impl IntoIterator<Item = (RecordingId, Usd)>,
+    asked_at: DateTime<Utc>,
 ) -> Result<Vec<PlacedObject>, QueueError> {
     let costs = costs.into_iter();
     let (ids, costs): (Vec<Uuid>, Vec<String>) = costs
@@ -51,9 +53,11 @@ pub async fn archived_with_other_cost(
                r.object_url AS "object_url!", r.size_bytes AS "size_bytes!"
           FROM unnest($1::uuid[], $2::text[]) AS s(recording_id, cost)
           JOIN archiver.recordings r USING (recording_id)
-         WHERE r.state = 'archived' AND r.cost_usd IS DISTINCT FROM s.cost::numeric"#,
+         WHERE r.state = 'archived' AND r.cost_usd IS DISTINCT FROM s.cost::numeric
+           AND (r.cost_observed_at IS NULL OR r.cost_observed_at <= $3)"#,
         &ids,
         &costs,
+        asked_at,
     )
     .fetch_all(pool)
     .answered("look for changed costs")

@@ -5,6 +5,7 @@
 
 use std::num::NonZeroU16;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -91,11 +92,15 @@ impl Discovery<'_> {
         };
         let at = walk.next_page.clone().map(NextPage::from_stored);
         let mut pages = Walk::new(self.signalwire, Catalogue::All, self.page_size, at);
-        while let Some(page) = pages.next().await? {
-            self.take_in(&page, Some(walk), &mut found).await?;
+        loop {
+            let asked_at = queue::database_time(self.pool).await?;
+            let Some(page) = pages.next().await? else {
+                return Ok(found);
+            };
+            self.take_in(&page, asked_at, Some(walk), &mut found)
+                .await?;
             seen(&found);
         }
-        Ok(found)
     }
 
     /// Walks through the recordings of one room session.
@@ -107,21 +112,25 @@ impl Discovery<'_> {
         let mut found = Discovered::default();
         let catalogue = Catalogue::OfSession(room_session_id);
         let mut pages = Walk::new(self.signalwire, catalogue, self.page_size, None);
-        while let Some(page) = pages.next().await? {
-            self.take_in(&page, None, &mut found).await?;
+        loop {
+            let asked_at = queue::database_time(self.pool).await?;
+            let Some(page) = pages.next().await? else {
+                return Ok(found);
+            };
+            self.take_in(&page, asked_at, None, &mut found).await?;
             seen(&found);
         }
-        Ok(found)
     }
 
     /// Writes one page down: its recordings, and that the walk is past it, or neither.
     async fn take_in(
         &self,
         page: &Page,
+        asked_at: DateTime<Utc>,
         walk: Option<&DiscoveryWalk>,
         found: &mut Discovered,
     ) -> Result<(), DiscoverError> {
-        let left = renew_manifests(self.pool, self.storage, &page.recordings).await?;
+        let left = renew_manifests(self.pool, self.storage, &page.recordings, asked_at).await?;
         let kept: Vec<Recording>;
         let recordings = if left.is_empty() {
             &page.recordings
@@ -150,7 +159,14 @@ impl Discovery<'_> {
             operation: "begin to write a page down",
             source,
         })?;
-        let noted = observe(&mut tx, project_id, recordings, ObservedBy::Discover).await?;
+        let noted = observe(
+            &mut tx,
+            project_id,
+            recordings,
+            asked_at,
+            ObservedBy::Discover,
+        )
+        .await?;
         let bare = queue::enqueue_in(&mut *tx, &bare).await?;
         found.pages += 1;
         found.listed += (page.recordings.len() + page.unreadable.len()) as u64;

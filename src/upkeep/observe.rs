@@ -18,13 +18,13 @@ pub(super) async fn renew_manifests(
     pool: &PgPool,
     storage: &Storage,
     recordings: &[Recording],
+    asked_at: DateTime<Utc>,
 ) -> Result<Vec<RecordingId>, QueueError> {
     let costs = recordings.iter().filter_map(|it| Some((it.id, it.cost?)));
-    let changed = queue::archived_with_other_cost(pool, costs).await?;
+    let changed = queue::archived_with_other_cost(pool, costs, asked_at).await?;
     if changed.is_empty() {
         return Ok(Vec::new());
     }
-    let now = queue::database_time(pool).await?;
     let by_id: HashMap<RecordingId, &Recording> = recordings.iter().map(|it| (it.id, it)).collect();
     let mut left = Vec::new();
     for object in changed {
@@ -34,7 +34,7 @@ pub(super) async fn renew_manifests(
         let renewed = match ObjectKey::from_stored(object.object_key) {
             // In another store than ours: whoever archives there renews it.
             Ok(key) if storage.object_url(&key) != object.object_url => continue,
-            Ok(key) => renew_manifest(storage, &key, recording, now).await,
+            Ok(key) => renew_manifest(storage, &key, recording, asked_at).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = renewed {
@@ -52,27 +52,29 @@ async fn renew_manifest(
     storage: &Storage,
     key: &ObjectKey,
     recording: &Recording,
-    now: DateTime<Utc>,
+    asked_at: DateTime<Utc>,
 ) -> Result<(), StorageError> {
     // One that is missing is for `reconcile` to report, not for us to make up.
     match storage.manifest(key).await? {
         Some(manifest) => {
-            let renewed = manifest.with_metadata(recording.metadata.clone(), now);
+            let renewed = manifest.with_metadata(recording.metadata.clone(), asked_at);
             storage.put_manifest(key, &renewed).await
         }
         None => Ok(()),
     }
 }
 
-/// Writes down what the provider says of recordings of this project: rows, and what is new in the
-/// ledger. Unknown ones are queued.
+/// Writes down what the provider said of recordings of this project when it was asked, by the
+/// database's clock, if nobody has heard later news: rows, and what is new in the ledger. Unknown
+/// ones are queued.
 pub(super) async fn observe(
     connection: &mut PgConnection,
     project_id: &str,
     recordings: &[Recording],
+    asked_at: DateTime<Utc>,
     observed_by: ObservedBy,
 ) -> Result<Noted, QueueError> {
-    let noted = queue::note_listed(connection, project_id, recordings).await?;
+    let noted = queue::note_listed(connection, project_id, recordings, asked_at).await?;
     let mut costs: HashMap<RecordingId, Observation<'_>> = HashMap::new();
     for recording in recordings {
         if let Some(cost) = recording.cost {
@@ -80,7 +82,7 @@ pub(super) async fn observe(
                 recording_id: recording.id,
                 cost,
                 recording_status: recording.status.as_ref().map(RecordingStatus::as_str),
-                observed_at: None,
+                observed_at: Some(asked_at),
             };
             costs.insert(recording.id, observation);
         }

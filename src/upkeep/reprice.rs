@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use super::observe::{observe, renew_manifests};
 use crate::error::{Disposition, chain};
 use crate::finance::ledger::{self, ObservedBy};
-use crate::queue::QueueError;
+use crate::queue::{self, QueueError};
 use crate::signalwire::{ApiError, SignalWire};
 use crate::storage::Storage;
 
@@ -44,18 +44,29 @@ pub async fn reprice(
     let mut done = Repriced::default();
     let open = ledger::not_final(pool, signalwire.project_id(), pause).await?;
     for id in open {
+        let asked_at = queue::database_time(pool).await?;
         match signalwire.recording(id).await {
             Ok(recording) => {
                 let recording = std::slice::from_ref(&recording);
-                if !renew_manifests(pool, storage, recording).await?.is_empty() {
+                if !renew_manifests(pool, storage, recording, asked_at)
+                    .await?
+                    .is_empty()
+                {
                     done.left += 1;
                     continue;
                 }
                 done.asked += 1;
                 let mut tx = pool.begin().await?;
-                ledger::note_asked(&mut tx, id).await?;
                 let project_id = signalwire.project_id();
-                observe(&mut tx, project_id, recording, ObservedBy::Reprice).await?;
+                observe(
+                    &mut tx,
+                    project_id,
+                    recording,
+                    asked_at,
+                    ObservedBy::Reprice,
+                )
+                .await?;
+                ledger::note_asked(&mut tx, id).await?;
                 tx.commit().await?;
             }
             Err(ApiError::NotFound) => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use recording_archiver::finance::ledger::{Observation, ObservedBy, observe};
 use recording_archiver::queue::Outcome;
 use recording_archiver::simulator::{CostToken, MetadataFault, SimulatedRecording, Times};
 use recording_archiver::storage::ObjectKey;
@@ -89,6 +90,35 @@ async fn only_a_changed_cost_becomes_a_row_and_a_missing_one_changes_nothing() {
 
 fn amount(text: &str) -> rust_decimal::Decimal {
     text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_was_heard_before_the_last_cost_changes_nothing() {
+    let world = World::local().await;
+    let id = world
+        .add(SimulatedRecording::new(Uuid::new_v4(), 100))
+        .await;
+    let mut connection = world.pool.acquire().await.unwrap();
+    let now = queue::database_time(&world.pool).await.unwrap();
+    let minutes = chrono::TimeDelta::minutes;
+    for (cost, at) in [
+        ("0.05", now),
+        // A page of a list that was asked for before.
+        ("0.04", now - minutes(1)),
+        ("0.06", now + minutes(1)),
+        ("0.05", now),
+    ] {
+        let observation = Observation {
+            recording_id: id.into(),
+            cost: cost.parse().unwrap(),
+            recording_status: None,
+            observed_at: Some(at),
+        };
+        observe(&mut connection, &[observation], ObservedBy::Discover)
+            .await
+            .unwrap();
+    }
+    assert_eq!(ledger(&world, id).await, ["0.05 discover", "0.06 discover"]);
 }
 
 #[tokio::test]
