@@ -46,7 +46,7 @@ CREATE INDEX recordings_archived_by_key ON archiver.recordings (object_key COLLA
 COMMENT ON INDEX archiver.recordings_archived_by_key IS
     'Archived rows in the order in which stores list their objects.';
 CREATE INDEX recordings_to_verify ON archiver.recordings
-    (coalesce(verified_at, '-infinity'), archived_at, recording_id) INCLUDE (size_bytes, error_kind)
+    (coalesce(verified_at, '-infinity'), archived_at, recording_id) INCLUDE (verified_at, size_bytes, error_kind)
     WHERE state = 'archived';
 COMMENT ON INDEX archiver.recordings_to_verify IS
     'Archived rows, the longest unread first; those never read again before all others.';

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::crash::CrashPoint;
@@ -50,6 +51,8 @@ pub struct Archiver {
 #[derive(Debug, Default)]
 struct Notes {
     recording: Option<Recording>,
+    /// By the database's clock, before the provider said that.
+    asked_at: Option<DateTime<Utc>>,
 }
 
 /// One recording on its way, as the story's chapters hand it on.
@@ -110,6 +113,7 @@ impl Archiver {
         stop: &CancellationToken,
     ) -> Result<(StoredObject, Outcome), ArchiveError> {
         progress.enter(Stage::Metadata);
+        let (_, asked_at) = claim.confirmed();
         let asking = self.signalwire.recording(claim.recording_id());
         // The store is got to know meanwhile; what that meets is told where it matters.
         let (recording, _) = tokio::join!(
@@ -117,6 +121,7 @@ impl Archiver {
             unless(stop, self.storage.enforcement())
         );
         let recording = recording?;
+        notes.asked_at = Some(asked_at);
         let recording = notes.recording.insert(recording);
         let key = &self.storage.key_for(self.queue.project_id(), recording)?;
         let job = Job {
@@ -184,6 +189,7 @@ impl Archiver {
             job.recording.metadata.clone(),
         );
         unless(job.stop, self.storage.put_manifest(job.key, &manifest)).await?;
+        self.storage.clear_staging(job.key).await;
         CrashPoint::AfterManifest.pass();
         Ok(StoredObject {
             object_key: job.key.as_str().to_owned(),

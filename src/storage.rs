@@ -185,9 +185,9 @@ impl Storage {
     }
 
     /// Removes what killed processes left of earlier attempts to write an object or its manifest.
-    /// Only once both are stored: the name of a part file that a late worker still writes must not
+    /// Only under the recording's lease, and once both are stored: the name of a part file that a late worker still writes must not
     /// be given to another.
-    async fn clear_staging(&self, key: &ObjectKey) {
+    pub async fn clear_staging(&self, key: &ObjectKey) {
         let StorageLocation::File { root } = &self.location else {
             return;
         };

@@ -71,9 +71,7 @@ impl Archiver {
         let bytes_fetched = progress.received_bytes();
         let (recording_id, attempt) = (claim.recording_id(), claim.attempt());
         progress.enter(Stage::Settle);
-        let settled = self
-            .settle(claim, result, notes.recording.as_ref(), bytes_fetched)
-            .await;
+        let settled = self.settle(claim, result, &notes, bytes_fetched).await;
         let mut report = settled.unwrap_or_else(|error| Report {
             // Nothing was written: the lease runs out and the recording is claimed again.
             failure: Some(Failure {

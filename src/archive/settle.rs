@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::time::Instant;
 
 use super::attempt::DATABASE_PAUSE;
 use super::verdict::{History, Verdict};
-use super::{ArchiveError, Archiver, Report};
+use super::{ArchiveError, Archiver, Notes, Report};
 use crate::crash::CrashPoint;
 use crate::deadline::in_time;
 use crate::error::{ErrorKind, chain};
@@ -24,7 +25,7 @@ impl Archiver {
         &self,
         claim: Claim,
         result: Result<(StoredObject, Outcome), ArchiveError>,
-        recording: Option<&Recording>,
+        notes: &Notes,
         bytes_fetched: u64,
     ) -> Result<Report, QueueError> {
         CrashPoint::BeforeSettle.pass();
@@ -32,8 +33,9 @@ impl Archiver {
         report.bytes_fetched = bytes_fetched;
         let mut tx = self.begin_while_leased().await?;
         let lost = matches!(&result, Err(error) if error.kind() == ErrorKind::LeaseLost);
-        if let Some(recording) = recording.filter(|_| !lost) {
-            self.write_what_was_seen(&mut tx, &claim, recording).await?;
+        if let Some(recording) = notes.recording.as_ref().filter(|_| !lost) {
+            self.write_what_was_seen(&mut tx, &claim, recording, notes.asked_at)
+                .await?;
         }
         match result {
             Ok((object, outcome)) => {
@@ -78,8 +80,11 @@ impl Archiver {
         connection: &mut PgConnection,
         claim: &Claim,
         recording: &Recording,
+        asked_at: Option<DateTime<Utc>>,
     ) -> Result<(), QueueError> {
-        self.queue.describe(connection, claim, recording).await?;
+        self.queue
+            .describe(connection, claim, recording, asked_at)
+            .await?;
         let Some(cost) = recording.cost else {
             return Ok(());
         };
@@ -87,7 +92,7 @@ impl Archiver {
             recording_id: recording.id,
             cost,
             recording_status: recording.status.as_ref().map(RecordingStatus::as_str),
-            observed_at: None,
+            observed_at: asked_at,
         };
         in_time(ledger::observe(
             connection,

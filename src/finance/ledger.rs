@@ -68,7 +68,7 @@ pub async fn observe(
         r#"-- finance::observe
         WITH seen AS (
             SELECT s.recording_id, s.cost::numeric AS cost, s.status,
-                   coalesce(s.at, now()) AS at,
+                   least(s.at, now()) AS at,
                    r.cost_usd IS DISTINCT FROM s.cost::numeric AS is_changed
               FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
                        AS s(recording_id, cost, status, at)

@@ -144,7 +144,9 @@ const COMPARE: &str = "-- finance::compare_invoice
     INSERT INTO pg_temp.compared
     WITH theirs AS (
         SELECT recording_id, min(line) AS line, count(*) AS lines, sum(amount) AS amount,
-               max(scale(amount)) AS decimals, sum(seconds) AS seconds
+               sum(seconds) AS seconds,
+               -- Of the whole invoice: a spreadsheet leaves out the zeros at the end.
+               (SELECT max(scale(amount)) FROM pg_temp.invoice) AS decimals
           FROM pg_temp.invoice GROUP BY recording_id
     ), ours AS (
         SELECT recording_id, billing_month, cost_usd, duration_secs,

@@ -40,13 +40,13 @@ impl DiscoveryWalk {
             INSERT INTO archiver.discoveries AS d (project_id, walk_token)
             VALUES ($1, gen_random_uuid())
                 ON CONFLICT (project_id) DO UPDATE
-               SET walk_token = excluded.walk_token, ended_at = NULL, walked_at = now(),
-                   (next_page, pages, listed, queued, begun_at) =
-                   (SELECT d.next_page, d.pages, d.listed, d.queued, d.begun_at
+               SET walk_token = excluded.walk_token, ended_at = NULL,
+                   (next_page, pages, listed, queued, begun_at, walked_at) =
+                   (SELECT d.next_page, d.pages, d.listed, d.queued, d.begun_at, d.walked_at
                      WHERE NOT $2 AND d.ended_at IS NULL AND d.next_page IS NOT NULL
                        AND d.walked_at > now() - make_interval(hours => $3)
                      UNION ALL
-                    SELECT NULL, 0, 0, 0, now()
+                    SELECT NULL, 0, 0, 0, now(), now()
                      LIMIT 1)
          RETURNING walk_token, next_page, pages, listed, queued"#,
             project_id,

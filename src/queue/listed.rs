@@ -79,7 +79,9 @@ pub async fn note_listed(
                                            AND excluded.recording_status = 'completed'
                                       THEN least(r.next_attempt_at, now())
                                       ELSE r.next_attempt_at END
-         WHERE (r.project_id IS NULL OR r.project_id = excluded.project_id)
+         WHERE (r.project_id = excluded.project_id
+                -- Who holds one that is nobody's yet may be about to hand it on.
+                OR r.project_id IS NULL AND r.state <> 'in_progress')
            -- A list may be older than what an attempt was told meanwhile.
            AND (r.project_id IS NULL OR r.cost_asked_at IS NULL OR r.cost_asked_at <= $13)
            AND (r.updated_at IS NULL OR excluded.updated_at IS NULL

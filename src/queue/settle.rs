@@ -69,28 +69,37 @@ impl Outcome {
 
 impl Queue {
     /// Writes down what the provider says of the recording now, and that it is this project's.
-    /// What it leaves out this time stays as it was known.
+    /// What it leaves out this time stays as it was known, and so does all that somebody has heard
+    /// after `asked_at`, by the database's clock: a transfer may take hours.
     pub async fn describe(
         &self,
         connection: &mut PgConnection,
         claim: &Claim,
         recording: &Recording,
+        asked_at: Option<DateTime<Utc>>,
     ) -> Result<(), QueueError> {
         let size = recording
             .declared_size_bytes
             .and_then(|size| i64::try_from(size).ok());
         let result = sqlx::query!(
             r#"-- queue::describe
-            UPDATE archiver.recordings
-               SET project_id = $3, room_session_id = coalesce($4, room_session_id),
-                   recording_status = coalesce($5, recording_status),
-                   started_at = coalesce($6, started_at), finished_at = coalesce($7, finished_at),
-                   created_at = coalesce($8, created_at), updated_at = coalesce($9, updated_at),
-                   duration_secs = coalesce($10, duration_secs),
-                   declared_size_bytes = coalesce($11, declared_size_bytes),
-                   media_format = coalesce($12, media_format),
-                   metadata = coalesce($13::text::jsonb, metadata), cost_asked_at = now()
-             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
+            UPDATE archiver.recordings r
+               SET project_id = $3,
+                   room_session_id = coalesce(CASE WHEN news THEN $4::uuid END, r.room_session_id),
+                   recording_status = coalesce(CASE WHEN news THEN $5::text END, r.recording_status),
+                   started_at = coalesce(CASE WHEN news THEN $6::timestamptz END, r.started_at),
+                   finished_at = coalesce(CASE WHEN news THEN $7::timestamptz END, r.finished_at),
+                   created_at = coalesce(CASE WHEN news THEN $8::timestamptz END, r.created_at),
+                   updated_at = coalesce(CASE WHEN news THEN $9::timestamptz END, r.updated_at),
+                   duration_secs = coalesce(CASE WHEN news THEN $10::bigint END, r.duration_secs),
+                   declared_size_bytes =
+                       coalesce(CASE WHEN news THEN $11::bigint END, r.declared_size_bytes),
+                   media_format = coalesce(CASE WHEN news THEN $12::text END, r.media_format),
+                   metadata = coalesce(CASE WHEN news THEN $13::text::jsonb END, r.metadata),
+                   cost_asked_at = greatest(r.cost_asked_at, least($14::timestamptz, now()))
+              FROM (SELECT coalesce(cost_asked_at <= $14, true) AS news
+                      FROM archiver.recordings WHERE recording_id = $1) known
+             WHERE r.recording_id = $1 AND r.lease_token = $2 AND r.state = 'in_progress'"#,
             claim.recording_id().uuid(),
             claim.lease_token(),
             self.project_id,
@@ -108,6 +117,7 @@ impl Queue {
             size,
             recording.media_format.as_deref().map(storable),
             recording.metadata.to_jsonb_text(),
+            asked_at,
         )
         .execute(connection)
         .answered("describe the recording")

@@ -4,7 +4,7 @@
 //! Lenient ends where a wrong value would do harm: a date, size or link that is there but cannot
 //! be read is an error, because the object's place and proof depend on it.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::Deserialize;
@@ -165,8 +165,11 @@ fn timestamp(object: &Metadata, name: &str) -> Result<Option<DateTime<Utc>>, Str
         .map(|at| at.with_timezone(&Utc))
         // All the provider's times are UTC, so one without a zone is too.
         .or_else(|_| text.parse::<NaiveDateTime>().map(|at| at.and_utc()))
+        .ok()
+        // What Postgres holds, and what a recording can have.
+        .filter(|at| (1..=9999).contains(&at.year()))
         .map(Some)
-        .map_err(|_| format!("its {name} is not an ISO 8601 time"))
+        .ok_or_else(|| format!("its {name} is not an ISO 8601 time"))
 }
 
 /// A number, or a string that holds one.
@@ -287,6 +290,7 @@ mod tests {
             (r#","size_in_bytes":1.5"#, "size_in_bytes"),
             (r#","created_at":"yesterday""#, "created_at"),
             (r#","created_at":1"#, "created_at"),
+            (r#","created_at":"-10000-01-01T00:00:00""#, "created_at"),
             (r#","uri":"/relative""#, "uri"),
             (r#","uri":17"#, "uri"),
             (r#","status":[]"#, "status"),

@@ -57,6 +57,8 @@ enum Next {
 struct ObjectsXml {
     #[serde(rename = "Contents", default)]
     objects: Vec<ObjectXml>,
+    #[serde(rename = "IsTruncated", default)]
+    is_truncated: bool,
     #[serde(rename = "NextContinuationToken")]
     next: Option<String>,
 }
@@ -175,10 +177,18 @@ impl S3 {
         if said.status != StatusCode::OK {
             return Err(StorageError::said(operation(), said.status, &said.body));
         }
-        quick_xml::de::from_str(&said.body).map_err(|error| StorageError::Unavailable {
+        let page: Result<ObjectsXml, _> = quick_xml::de::from_str(&said.body);
+        let page = page.map_err(|error| StorageError::Unavailable {
             operation: operation(),
             said: format!("its list is not what S3 documents: {error}"),
-        })
+        })?;
+        if page.is_truncated && page.next.is_none() {
+            return Err(StorageError::Refused {
+                operation: operation(),
+                said: "it says that there are more, and not where".to_owned(),
+            });
+        }
+        Ok(page)
     }
 }
 

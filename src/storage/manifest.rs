@@ -179,7 +179,6 @@ impl Storage {
             .put_opts(&path, PutPayload::from(json), options)
             .await
             .map_err(|e| StorageError::of(Operation::new("store the manifest of", key), &e))?;
-        self.clear_staging(key).await;
         Ok(())
     }
 

@@ -49,9 +49,9 @@ pub struct Discovered {
 /// Why a walk did not reach the end.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
-    #[error(transparent)]
+    #[error("{0}")]
     Walk(#[from] WalkError),
-    #[error(transparent)]
+    #[error("{0}")]
     Queue(#[from] QueueError),
 }
 
@@ -222,7 +222,7 @@ impl Discovery<'_> {
 /// Why the unknown ones could not all be handed on.
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownError {
-    #[error(transparent)]
+    #[error("{0}")]
     Discover(#[from] DiscoverError),
     #[error("write an ID")]
     Write(#[from] std::io::Error),

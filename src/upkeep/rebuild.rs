@@ -13,7 +13,7 @@ use crate::storage::{ObjectKey, Storage, StorageError};
 /// Manifests that are read side by side.
 const SIDE_BY_SIDE: usize = 16;
 /// Rows that are written in one transaction.
-const BATCH: usize = 200;
+const BATCH: usize = 50;
 
 /// What came back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,9 +39,9 @@ pub struct NotRebuilt {
 /// Why the walk through the bucket ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    #[error(transparent)]
+    #[error("{0}")]
     Storage(#[from] StorageError),
-    #[error(transparent)]
+    #[error("{0}")]
     Queue(#[from] QueueError),
     #[error("write what no row could be made of")]
     Write(#[from] std::io::Error),
@@ -79,6 +79,8 @@ pub async fn rebuild(
                 }
             }
         }
+        // In the order in which everybody locks rows.
+        rows.sort_by_key(|row| row.recording.id);
         for refusal in write(pool, &rows, &mut so_far).await? {
             so_far.refused += 1;
             told(&refusal)?;

@@ -49,11 +49,11 @@ pub struct Reconciled {
 /// Why the sides could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    #[error(transparent)]
+    #[error("{0}")]
     Walk(#[from] WalkError),
-    #[error(transparent)]
+    #[error("{0}")]
     Queue(#[from] QueueError),
-    #[error(transparent)]
+    #[error("{0}")]
     Storage(#[from] StorageError),
     #[error("ask for one recording")]
     Api(#[source] ApiError),

@@ -100,6 +100,10 @@ async fn try_to(
     if scrub.stop.is_cancelled() {
         return Ok(Repair::not_done("told to stop"));
     }
+    if damage.kind == ErrorKind::ObjectMissing && stands_again(archiver, object).await {
+        let reason = "it stands there again, or may; the next reading tells";
+        return Ok(Repair::not_done(reason));
+    }
     // The copy may take its time, so it is made before the lease.
     let kept = match keep_aside(archiver, scrub, object).await? {
         Ok(kept) => kept,
@@ -175,6 +179,14 @@ async fn obstacle(archiver: &Archiver, object: &ArchivedObject) -> Option<String
             Some("the provider has it no more".to_owned())
         }
         Err(error) => Some(format!("the provider cannot be asked: {}", chain(&error))),
+    }
+}
+
+/// Whether something stands where nothing did, as far as the store can tell: nobody has read it.
+async fn stands_again(archiver: &Archiver, object: &ArchivedObject) -> bool {
+    match ObjectKey::from_stored(object.object_key.clone()) {
+        Ok(key) => !matches!(archiver.storage.size_of(&key).await, Ok(None)),
+        Err(_) => true,
     }
 }
 

@@ -211,7 +211,8 @@ impl Retirer<'_> {
             | ApiError::BadMetadata { .. } => {
                 match (self.signalwire.recording(id).await, &error) {
                     (Err(ApiError::NotFound), _) => self.gone(open, SourceGone::Gone).await,
-                    (Ok(_), ApiError::ServerError { .. }) => {
+                    // A gateway that gave up waiting says nothing of what came of it.
+                    (Ok(_), ApiError::ServerError { status }) if !is_of_a_gateway(*status) => {
                         let refusal = Refusal::NotDeleted(chain(&error));
                         self.refused(open, refusal).await
                     }
@@ -242,6 +243,13 @@ impl Retirer<'_> {
         refuse_retirement(self.pool, open, &refusal.to_string()).await?;
         Ok(Retired::Refused(refusal))
     }
+}
+
+fn is_of_a_gateway(status: reqwest::StatusCode) -> bool {
+    matches!(
+        status,
+        reqwest::StatusCode::BAD_GATEWAY | reqwest::StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 /// Whether every other request would be answered the same.

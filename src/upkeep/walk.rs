@@ -84,7 +84,7 @@ impl<'a> Walk<'a> {
                 Ok(_) => WalkError::Circle {
                     page: self.pages + 1,
                 },
-                Err(ApiError::Rejected { .. }) if self.at.is_some() => {
+                Err(ApiError::Rejected { .. } | ApiError::NotFound) if self.at.is_some() => {
                     return Err(WalkError::NoSuchPage);
                 }
                 Err(error) => WalkError::Api(error),

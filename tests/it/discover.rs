@@ -1,13 +1,14 @@
 //! What nobody queued is found in the provider's list.
 
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use recording_archiver::archive::Archiver;
 use recording_archiver::recording::RecordingId;
 use recording_archiver::signalwire::Catalogue;
 use recording_archiver::simulator::{
-    CostToken, MetadataFault, RetryAfter, SimulatedRecording, Times,
+    CostToken, MediaFault, MetadataFault, RetryAfter, SimulatedRecording, Times,
 };
 use recording_archiver::upkeep::{DiscoverError, Discovered, Discovery, WalkError};
 use uuid::Uuid;
@@ -411,4 +412,66 @@ async fn the_service_finds_by_schedule_what_nobody_queued() {
     world.demand_archived(id).await;
     service.signal(Signal::SIGTERM);
     service.ended().await.demand_code(0);
+}
+
+#[tokio::test]
+async fn what_a_long_transfer_was_told_at_its_start_is_not_written_over_later_news() {
+    let world = World::local().await;
+    let archiver = world.archiver_with(|settings| {
+        settings.transfer.idle_timeout = Duration::from_secs(2);
+    });
+    let id = add(&world, 1);
+    world.enqueue(id).await;
+    assert!(world.simulator.inject(id, MediaFault::Hang, Times::ONCE));
+    let other = world.archiver();
+    let news = async {
+        eventually("the attempt has asked", || async {
+            (world.simulator.counts(id).media_requests > 0).then_some(())
+        })
+        .await;
+        assert!(world.simulator.update(id, |it| {
+            it.cost = CostToken::Json("0.06".to_owned());
+        }));
+        execute(
+            &world.pool,
+            "UPDATE archiver.recordings SET project_id = 'p'",
+        )
+        .await;
+        let project = "UPDATE archiver.recordings SET project_id = NULL";
+        execute(&world.pool, project).await;
+        // Who holds a recording that is nobody's yet may be about to hand it on.
+        assert_eq!(discover(&world, &other, 10).await.changed, 0);
+        assert_eq!(world.row(id).await.project_id, None);
+    };
+    // However it ends, it settles with what it was told at its start.
+    let (report, ()) = tokio::join!(world.attempt(&archiver), news);
+    assert_eq!(report.cost.unwrap().to_string(), "0.05");
+    let ledger = "SELECT string_agg(cost_usd::text || ' ' || observed_by, ', '
+                                    ORDER BY observation_id)
+                    FROM archiver.cost_observations WHERE recording_id = $1";
+    assert_eq!(world.text(ledger, id).await.unwrap(), "0.06 discover");
+}
+
+#[tokio::test]
+async fn what_passes_ends_with_75_and_what_is_refused_with_2() {
+    let world = World::s3().await;
+    add(&world, 1);
+    world
+        .simulator
+        .inject_for_all(MetadataFault::RepeatedNext, Times::Always);
+    Binary::of(&world).run(&["discover"]).await.demand_code(75);
+    world.simulator.clear_faults();
+    world
+        .simulator
+        .inject_for_all(MetadataFault::Status(401), Times::Always);
+    Binary::of(&world).run(&["discover"]).await.demand_code(2);
+    world.simulator.clear_faults();
+    let bucket = ["reconcile", "--only", "bucket"];
+    let away = Binary::of(&world).with("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    Binary::of(&world).run(&["migrate"]).await.demand_code(0);
+    away.run(&bucket).await.demand_code(75);
+    away.run(&["rebuild"]).await.demand_code(75);
+    let refused = Binary::of(&world).with("AWS_SECRET_ACCESS_KEY", "another");
+    refused.run(&bucket).await.demand_code(2);
+    refused.run(&["rebuild"]).await.demand_code(2);
 }

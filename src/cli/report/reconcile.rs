@@ -67,11 +67,15 @@ pub(in crate::cli) async fn run(
     let bridge = comparison.bridge(args.month).await?;
     match args.output {
         ReconcileOutput::Table => {
-            write_bridge(&bridge, &others, args.month, out)?;
+            write_bridge(&bridge, args.month, out)?;
+            write_others(&others, out)?;
             write_differences(&mut comparison, out).await?;
         }
         ReconcileOutput::Csv => write_csv(&COLUMNS, comparison.differences(), out).await?,
         ReconcileOutput::Json => write_json_array(&COLUMNS, comparison.differences(), out).await?,
+    }
+    if args.output != ReconcileOutput::Table {
+        write_others(&others, &mut io::stderr())?;
     }
     comparison.end().await?;
     Ok(if bridge.closes() {
@@ -110,12 +114,7 @@ async fn take_in(comparison: &mut Comparison, args: &ReconcileArgs) -> anyhow::R
     read.map_err(|error: InvoiceError| UsageError(format!("{path}: {error}")).into())
 }
 
-fn write_bridge(
-    bridge: &Bridge,
-    others: &OtherLines,
-    month: Month,
-    out: &mut dyn io::Write,
-) -> io::Result<()> {
+fn write_bridge(bridge: &Bridge, month: Month, out: &mut dyn io::Write) -> io::Result<()> {
     let line = |what: &str, recordings: i64, amount: Decimal, meaning: &str| {
         let (recordings, amount) = (recordings.to_string(), amount.to_string());
         vec![what.to_owned(), recordings, amount, meaning.to_owned()]
@@ -146,7 +145,10 @@ fn write_bridge(
     } else {
         "the two do not agree"
     };
-    writeln!(out, "\n{} match; {verdict}", bridge.matched)?;
+    writeln!(out, "\n{} match; {verdict}", bridge.matched)
+}
+
+fn write_others(others: &OtherLines, out: &mut dyn io::Write) -> io::Result<()> {
     if others.lines > 0 {
         let lines = i64::try_from(others.lines).unwrap_or(i64::MAX);
         writeln!(

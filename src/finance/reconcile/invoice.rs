@@ -156,9 +156,15 @@ fn parse_amount(text: &str) -> Option<Usd> {
     let plain: String = text
         .trim_end_matches("USD")
         .chars()
-        .filter(|it| !matches!(it, '$' | ',' | ' '))
+        .filter(|it| !matches!(it, '$' | ' '))
         .collect();
-    format!("{negative}{plain}").parse().ok()
+    // A comma before anything but three digits is a decimal one, and no guess is worth the risk.
+    let (whole, _) = plain.split_once('.').unwrap_or((&plain, ""));
+    let mut groups = whole.split(',').skip(1);
+    if plain.matches(',').count() > whole.matches(',').count() || groups.any(|it| it.len() != 3) {
+        return None;
+    }
+    format!("{negative}{}", plain.replace(',', "")).parse().ok()
 }
 
 #[cfg(test)]
@@ -199,7 +205,7 @@ mod tests {
         ] {
             assert_eq!(parse_amount(text).unwrap().to_string(), amount, "{text}");
         }
-        for text in ["", "free", "1.2.3", "$"] {
+        for text in ["", "free", "1.2.3", "$", "0,05", "1,50", "1.000,50"] {
             assert!(parse_amount(text).is_none(), "{text}");
         }
     }

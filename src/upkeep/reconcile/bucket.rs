@@ -120,6 +120,8 @@ impl Reconciliation<'_> {
         {
             return Ok(());
         }
+        // A directory that is not mounted looks as if every object were gone.
+        self.storage.demand_not_empty().await?;
         let difference = Difference::of_object(
             DifferenceKind::ObjectGone,
             Some(expected.recording_id),

@@ -86,11 +86,21 @@ fn orphaned(
         .filter_map(|id| Some((id, *known.get(&id)?)))
         .peekable();
     match of.peek().copied() {
-        Some((id, _)) => (age > WRITTEN_DOWN_WITHIN && of.all(|(_, is_held)| !is_held))
-            .then_some(Why::Unrecorded(id)),
+        Some((id, _)) => (age > WRITTEN_DOWN_WITHIN
+            && is_named_by(&upload.key, id)
+            && of.all(|(_, is_held)| !is_held))
+        .then_some(Why::Unrecorded(id)),
         // Without a prefix the bucket is not ours alone.
         None => (has_prefix && age > FINISHED_WITHIN).then_some(Why::Unknown),
     }
+}
+
+/// Whether the file name is the recording's ID with an extension, as this program names objects:
+/// a transcoder's `<id>/hd.mp4` is another's.
+fn is_named_by(key: &str, id: Uuid) -> bool {
+    let name = key.rsplit('/').next().unwrap_or_default();
+    name.split_once('.')
+        .is_some_and(|(stem, extension)| stem == id.to_string() && !extension.contains('.'))
 }
 
 /// The UUIDs that a key holds: the recording's, and perhaps others.

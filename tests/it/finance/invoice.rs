@@ -197,6 +197,17 @@ async fn every_difference_has_its_kind_and_the_bridge_is_exact() {
 }
 
 #[tokio::test]
+async fn zeros_that_a_spreadsheet_left_out_make_no_rounding_of_a_real_difference() {
+    let world = World::local().await;
+    seed(&world, 1, MARCH, Some("0.60")).await;
+    seed(&world, 2, MARCH, Some("0.15")).await;
+    let invoice = format!("recording_id,amount\n{},1\n{},0.15\n", id(1), id(2));
+    let run = reconcile(&world, &invoice, &[]).await;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stdout.contains("amount_differs"), "{run:?}");
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_invoice_is_refused_with_the_place() {
     let world = World::local().await;
     let run = reconcile(&world, "id,amount\n", &[]).await;
