@@ -46,8 +46,9 @@ fn costs() -> Vec<Cost> {
         },
     ];
     for number in 0..40 {
-        let digits: i64 = rand::random_range(1..1_000_000_000_000_000);
-        let scale = rand::random_range(0..=15);
+        // Their sum must fit the 28 digits that a decimal holds here; Postgres has no such bound.
+        let digits: i64 = rand::random_range(1..1_000_000_000);
+        let scale = rand::random_range(0..=12);
         let amount = Decimal::new(digits, scale);
         let token = match number % 3 {
             0 => amount.to_string(),
