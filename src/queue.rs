@@ -128,8 +128,28 @@ impl Queue {
 
     /// Opens the transaction in which a claim is settled.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, QueueError> {
-        self.pool.begin().answered("begin to settle").await
+        begin(&self.pool).await
     }
+}
+
+/// Opens a transaction in which rows and ledger change together.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, QueueError> {
+    pool.begin().answered("begin to write").await
+}
+
+/// Ends it; what was written holds from here on.
+pub async fn commit(
+    transaction: Transaction<'_, Postgres>,
+    operation: &'static str,
+) -> Result<(), QueueError> {
+    transaction.commit().answered(operation).await
+}
+
+/// Waits for what the ledger writes in such a transaction.
+pub async fn written(
+    writing: impl Future<Output = Result<(), sqlx::Error>>,
+) -> Result<(), QueueError> {
+    writing.answered("write the ledger").await
 }
 
 /// A question to the database, which may have gone away without a word.

@@ -35,7 +35,7 @@ mod upload;
 pub use aside::KeptAside;
 pub use error::StorageError;
 pub use inventory::{Inventory, Listed};
-pub use key::{KeyError, Layout, MANIFEST_SUFFIX, ObjectKey};
+pub use key::{KeyError, Layout, MANIFEST_SUFFIX, ObjectKey, uuids_in};
 pub use manifest::{Manifest, ManifestFacts};
 pub use parts::PartPlan;
 pub use probe::Enforcement;

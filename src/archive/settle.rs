@@ -10,10 +10,9 @@ use super::attempt::DATABASE_PAUSE;
 use super::verdict::{History, Verdict};
 use super::{ArchiveError, Archiver, Notes, Report};
 use crate::crash::CrashPoint;
-use crate::deadline::in_time;
 use crate::error::{ErrorKind, chain};
 use crate::finance::ledger::{self, Observation, ObservedBy};
-use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
+use crate::queue::{self, Claim, Failure, Outcome, QueueError, StoredObject};
 use crate::recording::{Recording, RecordingStatus};
 
 impl Archiver {
@@ -51,12 +50,7 @@ impl Archiver {
                     .await?;
             }
         }
-        in_time(tx.commit())
-            .await
-            .map_err(|source| QueueError::Database {
-                operation: "settle",
-                source,
-            })?;
+        queue::commit(tx, "settle").await?;
         CrashPoint::AfterSettle.pass();
         Ok(report)
     }
@@ -88,22 +82,14 @@ impl Archiver {
         let Some(cost) = recording.cost else {
             return Ok(());
         };
-        let observation = Observation {
+        let observations = [Observation {
             recording_id: recording.id,
             cost,
             recording_status: recording.status.as_ref().map(RecordingStatus::as_str),
             observed_at: asked_at,
-        };
-        in_time(ledger::observe(
-            connection,
-            &[observation],
-            ObservedBy::Archive,
-        ))
-        .await
-        .map_err(|source| QueueError::Database {
-            operation: "write the ledger",
-            source,
-        })
+        }];
+        let observed = ledger::observe(connection, &observations, ObservedBy::Archive);
+        queue::written(observed).await
     }
 
     async fn settle_failure(

@@ -77,6 +77,17 @@ impl StorageLocation {
     }
 }
 
+impl StorageLocation {
+    /// The same with its slash: what a listing of all that is ours asks for. Empty if the bucket
+    /// has no prefix.
+    pub fn listing_prefix(&self) -> String {
+        match self.prefix() {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        }
+    }
+}
+
 /// As `storage.url` spells it.
 impl fmt::Display for StorageLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

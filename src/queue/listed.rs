@@ -124,12 +124,12 @@ pub async fn note_listed(
     })
 }
 
-fn status_word(recording: &Recording) -> Option<String> {
+pub(super) fn status_word(recording: &Recording) -> Option<String> {
     let status = recording.status.as_ref();
     status.map(RecordingStatus::as_str).map(storable)
 }
 
-fn declared_size(recording: &Recording) -> Option<i64> {
+pub(super) fn declared_size(recording: &Recording) -> Option<i64> {
     let size = recording.declared_size_bytes?;
     i64::try_from(size).ok()
 }

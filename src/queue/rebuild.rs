@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::listed::{declared_size, status_word};
 use super::settle::storable;
 use super::{Answered, JobState, QueueError, StoredObject};
-use crate::recording::{Recording, RecordingId, RecordingStatus};
+use crate::recording::{Recording, RecordingId};
 
 /// An archived recording that may have no row.
 #[derive(Debug)]
@@ -43,7 +44,6 @@ pub async fn rebuild(
     } = row;
     let fingerprint = &object.fingerprint;
     let size_bytes = i64::try_from(fingerprint.size_bytes).unwrap_or(i64::MAX);
-    let declared = recording.declared_size_bytes;
     let inserted = sqlx::query!(
         r#"-- queue::rebuild
         INSERT INTO archiver.recordings
@@ -59,17 +59,13 @@ pub async fn rebuild(
         recording.id.uuid(),
         project_id.as_deref().map(storable),
         recording.room_session_id,
-        recording
-            .status
-            .as_ref()
-            .map(RecordingStatus::as_str)
-            .map(storable),
+        status_word(recording),
         recording.started_at,
         recording.finished_at,
         recording.created_at,
         recording.updated_at,
         recording.duration_secs,
-        declared.and_then(|size| i64::try_from(size).ok()),
+        declared_size(recording),
         recording.media_format.as_deref().map(storable),
         recording.metadata.to_jsonb_text(),
         observed_at,

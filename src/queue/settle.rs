@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::claim::Claim;
+use super::listed::{declared_size, status_word};
 use super::{Answered, Queue, QueueError, exactly_one, interval, uploads};
 use crate::digest::Fingerprint;
 use crate::error::ErrorKind;
-use crate::recording::{Recording, RecordingStatus};
+use crate::recording::Recording;
 
 /// What went wrong, as the row and the attempt keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,9 +79,6 @@ impl Queue {
         recording: &Recording,
         asked_at: Option<DateTime<Utc>>,
     ) -> Result<(), QueueError> {
-        let size = recording
-            .declared_size_bytes
-            .and_then(|size| i64::try_from(size).ok());
         let result = sqlx::query!(
             r#"-- queue::describe
             UPDATE archiver.recordings r
@@ -104,17 +102,13 @@ impl Queue {
             claim.lease_token(),
             self.project_id,
             recording.room_session_id,
-            recording
-                .status
-                .as_ref()
-                .map(RecordingStatus::as_str)
-                .map(storable),
+            status_word(recording),
             recording.started_at,
             recording.finished_at,
             recording.created_at,
             recording.updated_at,
             recording.duration_secs,
-            size,
+            declared_size(recording),
             recording.media_format.as_deref().map(storable),
             recording.metadata.to_jsonb_text(),
             asked_at,

@@ -97,10 +97,7 @@ impl Storage {
 
     /// `<prefix>/<folder>/<key below the prefix>.<time>`
     fn aside_of(&self, key: &ObjectKey, now: DateTime<Utc>) -> String {
-        let prefix = match self.location.prefix() {
-            "" => String::new(),
-            prefix => format!("{prefix}/"),
-        };
+        let prefix = self.location.listing_prefix();
         let below = key.as_str().strip_prefix(&prefix).unwrap_or(key.as_str());
         let time = now.format("%Y%m%dT%H%M%SZ");
         format!("{prefix}{DAMAGED_FOLDER}/{below}.{time}")

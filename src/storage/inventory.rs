@@ -81,10 +81,7 @@ impl Storage {
         let pages = match (&self.backend, &self.location) {
             (Backend::S3(s3), _) => Pages::S3 {
                 s3,
-                prefix: match self.location.prefix() {
-                    "" => String::new(),
-                    prefix => format!("{prefix}/"),
-                },
+                prefix: self.location.listing_prefix(),
                 next: Some(Next::First),
             },
             (Backend::Local(_), StorageLocation::File { root }) => {

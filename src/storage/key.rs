@@ -6,6 +6,7 @@
 use std::fmt;
 
 use object_store::path::Path;
+use uuid::Uuid;
 
 use crate::error::ErrorKind;
 use crate::recording::Recording;
@@ -16,6 +17,8 @@ pub use layout::{Layout, LayoutError};
 
 /// What a manifest's key adds to its object's.
 pub const MANIFEST_SUFFIX: &str = ".manifest.json";
+/// A UUID with its hyphens.
+const UUID_LENGTH: usize = 36;
 /// The longest key that S3 takes, in bytes.
 const MAX_KEY_BYTES: usize = 1024;
 /// The longest file name that common file systems take, in bytes.
@@ -107,6 +110,16 @@ pub fn check_prefix(prefix: &str) -> Result<(), KeyError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// The UUIDs that a key holds: the recording's, and perhaps others.
+pub fn uuids_in(key: &str) -> impl Iterator<Item = Uuid> + '_ {
+    let last = (key.len() + 1).saturating_sub(UUID_LENGTH);
+    (0..last).filter_map(|at| {
+        let text = key.get(at..at + UUID_LENGTH)?;
+        // The form without hyphens has another length; braces and URNs have too.
+        Uuid::try_parse(text).ok()
+    })
 }
 
 impl Layout {

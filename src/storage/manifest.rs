@@ -2,13 +2,13 @@
 //! the archive explains itself without the database.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use object_store::{Attribute, Attributes, ObjectStoreExt, PutOptions, PutPayload};
+use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
-use super::proof::Proof;
+use super::proof::{Proof, nothing_there};
 use super::{Backend, Storage};
 use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
 use crate::recording::{Metadata, RecordingId};
@@ -164,22 +164,58 @@ impl Storage {
         key: &ObjectKey,
         manifest: &Manifest,
     ) -> Result<(), StorageError> {
+        self.write_manifest(key, manifest, PutMode::Overwrite)
+            .await
+            .map(drop)
+    }
+
+    /// Writes the manifest beside its object if there is none; `false` if there is, as far as the
+    /// store honours create-only writes.
+    pub async fn create_manifest(
+        &self,
+        key: &ObjectKey,
+        manifest: &Manifest,
+    ) -> Result<bool, StorageError> {
+        let there = match self.backend.plain().head(&key.manifest()).await {
+            Ok(meta) => Some(meta),
+            Err(error) => nothing_there(error, |e| {
+                StorageError::of(Operation::new("look for the manifest of", key), &e)
+            })?,
+        };
+        match there {
+            Some(_) => Ok(false),
+            None => self.write_manifest(key, manifest, PutMode::Create).await,
+        }
+    }
+
+    async fn write_manifest(
+        &self,
+        key: &ObjectKey,
+        manifest: &Manifest,
+        mode: PutMode,
+    ) -> Result<bool, StorageError> {
         let json = serde_json::to_vec_pretty(manifest).map_err(|e| StorageError::Unavailable {
             operation: Operation::new("spell the manifest of", key),
             said: e.to_string(),
         })?;
-        let mut options = PutOptions::default();
+        let mut options = PutOptions::from(mode);
         if matches!(self.backend, Backend::S3(_)) {
             options.attributes =
                 Attributes::from_iter([(Attribute::ContentType, "application/json")]);
         }
         let path = key.manifest();
-        self.backend
-            .plain()
-            .put_opts(&path, PutPayload::from(json), options)
-            .await
-            .map_err(|e| StorageError::of(Operation::new("store the manifest of", key), &e))?;
-        Ok(())
+        let put = self.backend.plain();
+        match put.put_opts(&path, PutPayload::from(json), options).await {
+            Ok(_) => Ok(true),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(false),
+            Err(error) => {
+                let operation = Operation::new("store the manifest of", key);
+                Err(StorageError::of(operation, &error))
+            }
+        }
     }
 
     /// Reads the manifest beside an object; `None` if there is none, or none of ours.

@@ -76,10 +76,7 @@ impl Storage {
                 Backend::S3(s3) => Some(s3),
                 Backend::Local(_) => None,
             },
-            prefix: match self.location.prefix() {
-                "" => String::new(),
-                prefix => format!("{prefix}/"),
-            },
+            prefix: self.location.listing_prefix(),
             after: None,
         }
     }

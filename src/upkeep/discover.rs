@@ -154,11 +154,7 @@ impl Discovery<'_> {
             );
         }
         let project_id = self.signalwire.project_id();
-        let begun = crate::deadline::in_time(self.pool.begin()).await;
-        let mut tx = begun.map_err(|source| QueueError::Database {
-            operation: "begin to write a page down",
-            source,
-        })?;
+        let mut tx = queue::begin(self.pool).await?;
         let noted = observe(
             &mut tx,
             project_id,
@@ -181,13 +177,7 @@ impl Discovery<'_> {
             let next = page.next.as_ref().map(NextPage::as_str);
             walk.note(&mut tx, so_far, next).await?;
         }
-        crate::deadline::in_time(tx.commit())
-            .await
-            .map_err(|source| QueueError::Database {
-                operation: "write a page down",
-                source,
-            })?;
-        Ok(())
+        Ok(queue::commit(tx, "write a page down").await?)
     }
 
     /// Walks through a list and hands on the IDs that are unknown; nothing is written.

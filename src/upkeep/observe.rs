@@ -88,11 +88,6 @@ pub(super) async fn observe(
         }
     }
     let costs: Vec<_> = costs.into_values().collect();
-    crate::deadline::in_time(ledger::observe(connection, &costs, observed_by))
-        .await
-        .map_err(|source| QueueError::Database {
-            operation: "write the ledger",
-            source,
-        })?;
+    queue::written(ledger::observe(connection, &costs, observed_by)).await?;
     Ok(noted)
 }

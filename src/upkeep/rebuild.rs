@@ -3,7 +3,6 @@
 use futures_util::{StreamExt as _, stream};
 use sqlx::PgPool;
 
-use crate::deadline::in_time;
 use crate::finance::ledger::{self, Observation, ObservedBy};
 use crate::queue::{self, QueueError, Rebuilding, StoredObject, ToRebuild};
 use crate::recording::RecordingStatus;
@@ -147,9 +146,7 @@ async fn write(
     rows: &[ToRebuild],
     so_far: &mut Rebuilt,
 ) -> Result<Vec<NotRebuilt>, QueueError> {
-    let failed = |operation| move |source| QueueError::Database { operation, source };
-    let begun = in_time(pool.begin()).await;
-    let mut tx = begun.map_err(failed("begin to bring rows back"))?;
+    let mut tx = queue::begin(pool).await?;
     let (mut costs, mut refusals) = (Vec::new(), Vec::new());
     for row in rows {
         match queue::rebuild(&mut tx, row).await? {
@@ -173,12 +170,8 @@ async fn write(
             }),
         }
     }
-    in_time(ledger::observe(&mut tx, &costs, ObservedBy::Rebuild))
-        .await
-        .map_err(failed("write the ledger"))?;
-    in_time(tx.commit())
-        .await
-        .map_err(failed("bring rows back"))?;
+    queue::written(ledger::observe(&mut tx, &costs, ObservedBy::Rebuild)).await?;
+    queue::commit(tx, "bring rows back").await?;
     Ok(refusals)
 }
 

@@ -326,6 +326,16 @@ async fn a_directory_is_compared_like_a_bucket() {
     fs::remove_file(world.path_of(&world.key_of(archived))).unwrap();
     let expected = [(ObjectGone, Some(archived))];
     assert_eq!(reconcile(&world, false).await.1, Found::from(expected));
+
+    // A directory that holds nothing at all is not mounted.
+    let root = world.path_of("");
+    fs::remove_dir_all(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    let run = Binary::of(&world)
+        .run(&["reconcile", "--only", "bucket"])
+        .await;
+    assert_eq!(run.code, Some(75), "{run:?}");
+    assert!(run.stderr.contains("is it mounted?"), "{run:?}");
 }
 
 #[tokio::test]

@@ -200,6 +200,15 @@ fn any_layout() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 1..10).prop_map(|pieces| pieces.concat())
 }
 
+#[test]
+fn uuids_are_found_wherever_they_stand() {
+    let id = Uuid::from_u128(0xc22d_24f6_5a47_4597_9a23_c7d0_1e69_6b92);
+    let key = format!("vid/{id}ä/x-{id}.mp4");
+    assert_eq!(uuids_in(&key).collect::<Vec<_>>(), [id, id]);
+    assert_eq!(uuids_in("short").count(), 0);
+    assert_eq!(uuids_in("").count(), 0);
+}
+
 proptest! {
     #[test]
     fn a_key_never_leaves_the_prefix(

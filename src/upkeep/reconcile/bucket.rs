@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use uuid::Uuid;
-
 use super::{Difference, DifferenceKind, Listener, ReconcileError, Reconciled, Reconciliation};
 use crate::queue::{self, PlacedObject};
 use crate::recording::RecordingId;
-use crate::storage::{Listed, ObjectKey};
+use crate::storage::{Listed, MANIFEST_SUFFIX, ObjectKey, uuids_in};
 
 /// The listener hears of the progress after so many objects.
 const TOLD_EVERY: u64 = 1000;
@@ -157,7 +155,8 @@ impl Reconciliation<'_> {
                 .map(|it| it.recording_id()),
             None => None,
         };
-        let named = stated.or_else(|| id_in(key));
+        // By the default layout, the last ID in a key is the recording's.
+        let named = stated.or_else(|| uuids_in(key).last());
         if object.is_none() {
             awaited.insert(manifest_of(&found.key), Awaited::Explained);
         }
@@ -248,29 +247,5 @@ impl<'a> Rows<'a> {
 }
 
 fn manifest_of(object_key: &str) -> String {
-    format!("{object_key}{}", crate::storage::MANIFEST_SUFFIX)
-}
-
-/// The last UUID in a key: by the default layout, the recording's.
-fn id_in(key: &str) -> Option<Uuid> {
-    const LENGTH: usize = 36;
-    (0..key.len().saturating_sub(LENGTH - 1))
-        .rev()
-        .filter_map(|at| key.get(at..at + LENGTH))
-        .find_map(|text| Uuid::try_parse(text).ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_recording_is_known_by_the_last_id_in_its_key() {
-        let (project, id) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        assert_eq!(id_in(&format!("p/{project}/{id}.mp4")), Some(id));
-        assert_eq!(id_in(&format!("{id}")), Some(id));
-        assert_eq!(id_in("year=2022/holiday.mp4"), None);
-        assert_eq!(id_in(""), None);
-        assert_eq!(id_in(&"ä".repeat(40)), None);
-    }
+    format!("{object_key}{MANIFEST_SUFFIX}")
 }

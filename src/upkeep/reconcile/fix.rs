@@ -63,7 +63,6 @@ impl Reconciliation<'_> {
             facts.archived_at,
             metadata.without_link(),
         );
-        self.storage.put_manifest(&key, &manifest).await?;
-        Ok(true)
+        Ok(self.storage.create_manifest(&key, &manifest).await?)
     }
 }

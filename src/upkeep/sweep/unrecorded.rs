@@ -11,14 +11,12 @@ use super::{Orphan, Swept, Why};
 use crate::error::chain;
 use crate::printable::printable;
 use crate::queue::{QueueError, held_recordings, recorded_uploads};
-use crate::storage::{Storage, Unfinished};
+use crate::storage::{Storage, Unfinished, uuids_in};
 
 /// An upload is written down within seconds. Clocks differ, but not by an hour.
 const WRITTEN_DOWN_WITHIN: TimeDelta = TimeDelta::hours(1);
 /// No upload takes longer, whoever's it is.
 const FINISHED_WITHIN: TimeDelta = TimeDelta::days(7);
-/// A UUID with its hyphens.
-const UUID_LENGTH: usize = 36;
 
 /// Aborts, or only tells, those that are nobody's.
 pub(super) async fn sweep(
@@ -103,16 +101,6 @@ fn is_named_by(key: &str, id: Uuid) -> bool {
         .is_some_and(|(stem, extension)| stem == id.to_string() && !extension.contains('.'))
 }
 
-/// The UUIDs that a key holds: the recording's, and perhaps others.
-fn uuids_in(key: &str) -> impl Iterator<Item = Uuid> + '_ {
-    let last = (key.len() + 1).saturating_sub(UUID_LENGTH);
-    (0..last).filter_map(|at| {
-        let text = key.get(at..at + UUID_LENGTH)?;
-        // The form without hyphens has another length; braces and URNs have too.
-        Uuid::try_parse(text).ok()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,11 +118,23 @@ mod tests {
     }
 
     #[test]
-    fn uuids_are_found_wherever_they_stand() {
-        let key = format!("vid/{ID}ä/x-{ID}.mp4");
-        assert_eq!(uuids_in(&key).collect::<Vec<_>>(), [ID, ID]);
-        assert_eq!(uuids_in("short").count(), 0);
-        assert_eq!(uuids_in("").count(), 0);
+    fn a_key_that_only_speaks_of_a_recording_is_another_programs() {
+        let known = HashMap::from([(ID, false)]);
+        let day = TimeDelta::days(1);
+        for (key, is_ours) in [
+            (format!("2022/{ID}.mp4"), true),
+            (format!("{ID}.bin"), true),
+            (format!("transcoded/{ID}/hd.mp4"), false),
+            (format!("exports/{ID}-hd.mp4"), false),
+            (format!("exports/{ID}.tar.gz"), false),
+            (format!("exports/{ID}"), false),
+        ] {
+            for has_prefix in [true, false] {
+                let (upload, now) = begun_before(&key, day);
+                let why = orphaned(&upload, &known, has_prefix, now);
+                assert_eq!(why.is_some(), is_ours, "{key}");
+            }
+        }
     }
 
     #[test]

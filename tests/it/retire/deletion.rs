@@ -12,8 +12,10 @@ use crate::harness::world::World;
 use crate::seed::execute;
 
 /// A fault of DELETE, the exit code, the audit's outcome, and whether the provider still has it.
-const TABLE: [(&str, i32, &str, bool); 8] = [
+const TABLE: [(&str, i32, &str, bool); 9] = [
     ("deletion-status:500", 1, "refused", true),
+    // A gateway that gave up waiting.
+    ("deletion-status:504", 75, "open", true),
     ("deletion-status:422", 1, "refused", true),
     ("deletion-status:401", 2, "refused", true),
     ("deletion-status:404", 0, "gone", true),
