@@ -23,6 +23,7 @@ mod discovery;
 mod enqueue;
 mod finished;
 mod listed;
+mod missing;
 pub mod overview;
 mod placed;
 mod progress;
@@ -35,7 +36,7 @@ mod uploads;
 
 pub use archived::{
     Ahead, ArchivedObject, Unread, archived, keep_pace, note_damage, note_equal, note_kept_aside,
-    pace_kept_until,
+    note_not_read, pace_kept_until, to_try_again,
 };
 pub use bell::listen;
 pub use chore::{Chore, succeeded_chores};
@@ -47,6 +48,7 @@ pub use discovery::{DiscoveryWalk, WalkedSoFar};
 pub use enqueue::{Chosen, enqueue, enqueue_in, has_unsettled, retry, states};
 pub use finished::{Finished, finished};
 pub use listed::{Noted, note_listed};
+pub use missing::note_missing_at_source;
 pub use placed::{
     ArchivedFacts, PlacedObject, archived_after, archived_facts, archived_with_other_cost,
     is_accounted_for,

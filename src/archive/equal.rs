@@ -20,6 +20,13 @@ impl Archiver {
         if let Some(published) = self.published_before(job, left).await? {
             return Ok(Some(published));
         }
+        if job.claim.is_damaged()
+            // A repair that was cut off before it had removed the bad object.
+            && let Some(kept) = self.storage.kept_aside(job.key).await?
+        {
+            self.storage.remove_original(&kept).await?;
+            return Ok(None);
+        }
         // Our own manifest names the digest: reading the object back is proof enough.
         let manifest = self.storage.manifest(job.key).await?;
         let stated = manifest.and_then(|m| m.fingerprint_of(job.claim.recording_id()));

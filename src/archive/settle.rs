@@ -88,7 +88,8 @@ impl Archiver {
             recording_status: recording.status.as_ref().map(RecordingStatus::as_str),
             observed_at: asked_at,
         }];
-        let observed = ledger::observe(connection, &observations, ObservedBy::Archive);
+        let project_id = Some(self.queue.project_id());
+        let observed = ledger::observe(connection, project_id, &observations, ObservedBy::Archive);
         queue::written(observed).await
     }
 

@@ -42,11 +42,13 @@ pub struct Observation<'a> {
 
 /// Writes down that the provider states these costs, of each recording one at most. Only a changed
 /// value becomes a row; an unchanged one confirms the last, until that is final. A cost that is
-/// missing is no observation, nor is one that is older than the last: that one stays.
+/// missing is no observation, nor is one that is older than the last: that one stays. With
+/// `project_id`, recordings that are known to be another project's are left alone.
 ///
 /// The caller's transaction holds the rows already, so two observers cannot write the same change.
 pub async fn observe(
     connection: &mut PgConnection,
+    project_id: Option<&str>,
     observations: &[Observation<'_>],
     observed_by: ObservedBy,
 ) -> Result<(), sqlx::Error> {
@@ -73,7 +75,8 @@ pub async fn observe(
               FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
                        AS s(recording_id, cost, status, at)
               JOIN archiver.recordings r USING (recording_id)
-             WHERE r.cost_observed_at IS NULL OR r.cost_observed_at <= coalesce(s.at, now())
+             WHERE (r.cost_observed_at IS NULL OR r.cost_observed_at <= coalesce(s.at, now()))
+               AND ($6::text IS NULL OR coalesce(r.project_id, $6) = $6)
         ), changed AS (
             INSERT INTO archiver.cost_observations
                    (recording_id, cost_usd, recording_status, observed_at, observed_by)
@@ -92,6 +95,7 @@ pub async fn observe(
         &statuses as &[Option<String>],
         &times as &[Option<DateTime<Utc>>],
         observed_by.as_str(),
+        project_id,
     )
     .execute(connection)
     .await
@@ -122,7 +126,7 @@ pub async fn not_final(
     Ok(ids.into_iter().map(RecordingId::from).collect())
 }
 
-/// Writes down that the provider was asked, whatever it said. Locks the row.
+/// Writes down that the provider was asked and answered. Locks the row.
 pub async fn note_asked(
     connection: &mut PgConnection,
     recording_id: RecordingId,

@@ -3,12 +3,14 @@
 //! What is written down names the object that was read: a row that was archived again meanwhile
 //! is about another one, and stays as it is.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::settle::storable;
-use super::{Answered, Chore, QueueError};
+use super::{Answered, Chore, QueueError, interval};
 use crate::digest::Sha256Digest;
 use crate::error::ErrorKind;
 use crate::recording::RecordingId;
@@ -28,6 +30,8 @@ pub struct ArchivedObject {
     pub archived_at: DateTime<Utc>,
     /// When it was last read and found equal.
     pub verified_at: Option<DateTime<Utc>>,
+    /// When reading it was last tried and did not find it equal; `None` since it has.
+    verify_failed_at: Option<DateTime<Utc>>,
 }
 
 struct ArchivedObjectRow {
@@ -39,6 +43,7 @@ struct ArchivedObjectRow {
     sha256: Vec<u8>,
     archived_at: DateTime<Utc>,
     verified_at: Option<DateTime<Utc>>,
+    verify_failed_at: Option<DateTime<Utc>>,
 }
 
 impl From<ArchivedObjectRow> for ArchivedObject {
@@ -53,6 +58,7 @@ impl From<ArchivedObjectRow> for ArchivedObject {
             sha256: Sha256Digest::from_bytes(row.sha256.try_into().unwrap_or_default()),
             archived_at: row.archived_at,
             verified_at: row.verified_at,
+            verify_failed_at: row.verify_failed_at,
         }
     }
 }
@@ -68,7 +74,7 @@ pub async fn archived(
         r#"-- queue::archived
         SELECT recording_id, project_id, object_key AS "object_key!", object_url AS "object_url!",
                size_bytes AS "size_bytes!", sha256 AS "sha256!", archived_at AS "archived_at!",
-               verified_at
+               verified_at, verify_failed_at
           FROM archiver.recordings
          WHERE recording_id = ANY ($1) AND state = 'archived'"#,
         &ids,
@@ -81,9 +87,9 @@ pub async fn archived(
 
 // `archived_at` may be ahead of the database's clock by the time that a question takes, and so may
 // be the first `verified_at`, which is the same.
-/// A walk through the archived objects of one store, the longest unread first, those never read
-/// again before all others. Objects that are archived or read while it lasts are not among them, so
-/// it ends.
+/// A walk through the archived objects of one store, the longest untried first, those never tried
+/// before all others: what cannot be read holds nobody up. Objects that are archived or tried while
+/// it lasts are not among them, so it ends.
 #[derive(Debug)]
 pub struct Unread {
     pool: PgPool,
@@ -127,7 +133,8 @@ impl Unread {
               FROM archiver.recordings,
            LATERAL (SELECT starts_with(object_url, $1) AS here) place
              WHERE state = 'archived' AND finalized_at <= $2
-               AND (verified_at IS NULL OR verified_at < $2 OR verified_at = archived_at)"#,
+               AND (verified_at IS NULL OR verified_at < $2 OR verified_at = archived_at)
+               AND (verify_failed_at IS NULL OR verify_failed_at < $2)"#,
             self.url_root,
             self.begun_at,
         )
@@ -144,8 +151,8 @@ impl Unread {
 
     /// The next objects; none at the end.
     pub async fn page(&mut self) -> Result<Vec<ArchivedObject>, QueueError> {
-        let (verified_at, archived_at, recording_id) = match self.last {
-            Some((verified_at, archived_at, id)) => (verified_at, Some(archived_at), id),
+        let (tried_at, archived_at, recording_id) = match self.last {
+            Some((tried_at, archived_at, id)) => (tried_at, Some(archived_at), id),
             None => (None, None, Uuid::nil()),
         };
         let rows = sqlx::query_as!(
@@ -153,18 +160,21 @@ impl Unread {
             r#"-- queue::unread_page
             SELECT recording_id, project_id, object_key AS "object_key!",
                    object_url AS "object_url!", size_bytes AS "size_bytes!", sha256 AS "sha256!",
-                   archived_at AS "archived_at!", verified_at
+                   archived_at AS "archived_at!", verified_at, verify_failed_at
               FROM archiver.recordings
              WHERE state = 'archived' AND starts_with(object_url, $1) AND finalized_at <= $2
                AND (verified_at IS NULL OR verified_at < $2 OR verified_at = archived_at)
-               AND (coalesce(verified_at, '-infinity'), archived_at, recording_id)
+               AND (verify_failed_at IS NULL OR verify_failed_at < $2)
+               AND (coalesce(greatest(verified_at, verify_failed_at), '-infinity'), archived_at,
+                    recording_id)
                    > (coalesce($3::timestamptz, '-infinity'),
                       coalesce($4::timestamptz, '-infinity'), $5)
-             ORDER BY coalesce(verified_at, '-infinity'), archived_at, recording_id
+             ORDER BY coalesce(greatest(verified_at, verify_failed_at), '-infinity'), archived_at,
+                      recording_id
              LIMIT $6"#,
             self.url_root,
             self.begun_at,
-            verified_at,
+            tried_at,
             archived_at,
             recording_id,
             PAGE,
@@ -174,10 +184,40 @@ impl Unread {
         .await?;
         let page: Vec<ArchivedObject> = rows.into_iter().map(Into::into).collect();
         if let Some(last) = page.last() {
-            self.last = Some((last.verified_at, last.archived_at, last.recording_id.uuid()));
+            let tried_at = last.verified_at.max(last.verify_failed_at);
+            self.last = Some((tried_at, last.archived_at, last.recording_id.uuid()));
         }
         Ok(page)
     }
+}
+
+/// Looks up those of one store whose last reading did not find them equal and was tried longer ago
+/// than `pause`, the longest untried first.
+pub async fn to_try_again(
+    pool: &PgPool,
+    url_root: &str,
+    pause: Duration,
+    most: u16,
+) -> Result<Vec<ArchivedObject>, QueueError> {
+    let rows = sqlx::query_as!(
+        ArchivedObjectRow,
+        r#"-- queue::to_try_again
+        SELECT recording_id, project_id, object_key AS "object_key!", object_url AS "object_url!",
+               size_bytes AS "size_bytes!", sha256 AS "sha256!", archived_at AS "archived_at!",
+               verified_at, verify_failed_at
+          FROM archiver.recordings
+         WHERE state = 'archived' AND verify_failed_at <= now() - $2::interval
+           AND starts_with(object_url, $1)
+         ORDER BY verify_failed_at
+         LIMIT $3"#,
+        url_root,
+        interval(pause),
+        i64::from(most),
+    )
+    .fetch_all(pool)
+    .answered("look for what could not be read")
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// Writes down that an object was read and found equal. Damage that was known is none any more.
@@ -185,7 +225,8 @@ pub async fn note_equal(pool: &PgPool, object: &ArchivedObject) -> Result<(), Qu
     sqlx::query!(
         r#"-- queue::note_equal
         UPDATE archiver.recordings
-           SET verified_at = now(), error_kind = NULL, error_message = NULL, damage_found_at = NULL
+           SET verified_at = now(), verify_failed_at = NULL, error_kind = NULL,
+               error_message = NULL, damage_found_at = NULL
          WHERE recording_id = $1 AND state = 'archived' AND archived_at = $2"#,
         object.recording_id.uuid(),
         object.archived_at,
@@ -206,7 +247,7 @@ pub async fn note_damage(
     let noted = sqlx::query!(
         r#"-- queue::note_damage
         UPDATE archiver.recordings
-           SET error_kind = $3, error_message = $4,
+           SET error_kind = $3, error_message = $4, verify_failed_at = now(),
                damage_found_at = coalesce(damage_found_at, now())
          WHERE recording_id = $1 AND state = 'archived' AND archived_at = $2"#,
         object.recording_id.uuid(),
@@ -218,6 +259,21 @@ pub async fn note_damage(
     .answered("note that an object is damaged")
     .await?;
     Ok(noted.rows_affected() == 1)
+}
+
+/// Writes down that an object could not be read, so that others have their turn.
+pub async fn note_not_read(pool: &PgPool, object: &ArchivedObject) -> Result<(), QueueError> {
+    sqlx::query!(
+        r#"-- queue::note_not_read
+        UPDATE archiver.recordings SET verify_failed_at = now()
+         WHERE recording_id = $1 AND state = 'archived' AND archived_at = $2"#,
+        object.recording_id.uuid(),
+        object.archived_at,
+    )
+    .execute(pool)
+    .answered("note that an object could not be read")
+    .await
+    .map(drop)
 }
 
 /// Writes down where a damaged object is kept; `false` if the row speaks of another one by now.

@@ -31,6 +31,7 @@ pub struct Claim {
     /// The real size the last attempt saw, when it differed from the declared one.
     mismatched_size_bytes: Option<u64>,
     last_error: Option<ErrorKind>,
+    is_damaged: bool,
     /// Whether a former attempt left an upload.
     has_left_uploads: bool,
     /// Whether a former attempt died without a verdict.
@@ -75,6 +76,11 @@ impl Claim {
         self.claimed_at
     }
 
+    /// Whether it was archived before, and its object was found damaged or gone.
+    pub const fn is_damaged(&self) -> bool {
+        self.is_damaged
+    }
+
     /// Whether there is an upload of a former attempt's to go on with, or to abort.
     pub const fn has_left_uploads(&self) -> bool {
         self.has_left_uploads
@@ -113,6 +119,7 @@ struct ClaimedRow {
     not_ready_secs: Option<f64>,
     mismatched_size_bytes: Option<i64>,
     error_kind: Option<String>,
+    is_damaged: bool,
     has_left_uploads: bool,
     follows_a_loss: bool,
     database_time: DateTime<Utc>,
@@ -131,6 +138,7 @@ impl ClaimedRow {
                 .mismatched_size_bytes
                 .and_then(|size| u64::try_from(size).ok()),
             last_error: row.error_kind.and_then(|kind| kind.parse().ok()),
+            is_damaged: row.is_damaged,
             has_left_uploads: row.has_left_uploads,
             follows_a_loss: row.follows_a_loss,
             claimed_at,

@@ -60,15 +60,22 @@ pub async fn retry(pool: &PgPool, chosen: &Chosen) -> Result<Vec<RecordingId>, Q
     };
     let retried = sqlx::query_scalar!(
         r#"-- queue::retry
-        WITH retried AS (
-            UPDATE archiver.recordings
-               SET state = 'pending', attempts = 0, next_attempt_at = now(), finalized_at = NULL,
-                   error_kind = NULL, error_message = NULL, mismatched_size_bytes = NULL,
-                   not_ready_since = NULL, not_found_in = '{}'
+        WITH chosen AS (
+            -- In order: whoever locks several rows at once does so.
+            SELECT recording_id FROM archiver.recordings
              WHERE state = 'failed'
                AND ($1::uuid[] IS NULL OR recording_id = ANY ($1))
                AND ($2::text IS NULL OR error_kind = $2)
-         RETURNING recording_id
+             ORDER BY recording_id
+               FOR UPDATE
+        ), retried AS (
+            UPDATE archiver.recordings r
+               SET state = 'pending', attempts = 0, next_attempt_at = now(), finalized_at = NULL,
+                   error_kind = NULL, error_message = NULL, mismatched_size_bytes = NULL,
+                   not_ready_since = NULL, not_found_in = '{}'
+              FROM chosen c
+             WHERE r.recording_id = c.recording_id
+         RETURNING r.recording_id
         ), bell AS (SELECT pg_notify('recording_archiver', ''))
         SELECT recording_id AS "recording_id!" FROM retried, bell"#,
         ids as Option<Vec<Uuid>>,

@@ -78,15 +78,18 @@ pub async fn note_listed(
                next_attempt_at = CASE WHEN r.state = 'pending' AND r.error_kind = 'not_ready'
                                            AND excluded.recording_status = 'completed'
                                       THEN least(r.next_attempt_at, now())
-                                      ELSE r.next_attempt_at END
+                                      ELSE r.next_attempt_at END,
+               source_missing_since = NULL, source_deleted_at = NULL
          WHERE (r.project_id = excluded.project_id
                 -- Who holds one that is nobody's yet may be about to hand it on.
                 OR r.project_id IS NULL AND r.state <> 'in_progress')
            -- A list may be older than what an attempt was told meanwhile.
            AND (r.project_id IS NULL OR r.cost_asked_at IS NULL OR r.cost_asked_at <= $13)
+           AND (r.source_deleted_at IS NULL OR r.source_deleted_at < $13)
            AND (r.updated_at IS NULL OR excluded.updated_at IS NULL
                 OR r.updated_at <= excluded.updated_at)
-           AND (r.project_id IS NULL
+           AND (r.project_id IS NULL OR r.source_missing_since IS NOT NULL
+                OR r.source_deleted_at IS NOT NULL
                 OR coalesce(excluded.recording_status, r.recording_status)
                    IS DISTINCT FROM r.recording_status
                 OR coalesce(excluded.updated_at, r.updated_at) IS DISTINCT FROM r.updated_at

@@ -173,24 +173,40 @@ pub async fn begin_retirement(
 
 /// Writes down that the object was read again and is equal, if all that the deletion rests on is
 /// still so. `false`: the row has changed, or another process has taken over.
-pub async fn confirm_retirement(pool: &PgPool, open: &OpenRetirement) -> Result<bool, QueueError> {
-    sqlx::query!(
+///
+/// Reading may have taken so long that others take this process for dead: from here on they do not.
+pub async fn confirm_retirement(
+    pool: &PgPool,
+    open: &mut OpenRetirement,
+) -> Result<bool, QueueError> {
+    let begun_at = sqlx::query_scalar!(
         r#"-- queue::confirm_retirement
-        UPDATE archiver.recordings r SET verified_at = now()
-          FROM archiver.retirements t
-         WHERE t.retirement_id = $1 AND t.begun_at = $2 AND t.outcome IS NULL
-           AND r.recording_id = t.recording_id AND r.state = 'archived'
-           AND r.sha256 = t.sha256 AND r.size_bytes = t.size_bytes
-           AND r.object_url = t.object_url AND r.evidence = t.evidence
-           AND r.cost_usd = t.cost_usd AND r.error_kind IS NULL AND r.damage_found_at IS NULL
-           AND r.source_deleted_at IS NULL"#,
+        WITH renewed AS (
+            UPDATE archiver.retirements t SET begun_at = now()
+              FROM archiver.recordings r
+             WHERE t.retirement_id = $1 AND t.begun_at = $2 AND t.outcome IS NULL
+               AND r.recording_id = t.recording_id AND r.state = 'archived'
+               AND r.sha256 = t.sha256 AND r.size_bytes = t.size_bytes
+               AND r.object_url = t.object_url AND r.evidence = t.evidence
+               AND r.cost_usd = t.cost_usd AND r.error_kind IS NULL AND r.damage_found_at IS NULL
+               AND r.source_deleted_at IS NULL
+         RETURNING t.recording_id, t.begun_at, t.sha256
+        )
+        UPDATE archiver.recordings r SET verified_at = now(), verify_failed_at = NULL
+          FROM renewed
+         WHERE r.recording_id = renewed.recording_id AND r.state = 'archived'
+           AND r.sha256 = renewed.sha256
+     RETURNING renewed.begun_at"#,
         open.retirement_id,
         open.begun_at,
     )
-    .execute(pool)
+    .fetch_optional(pool)
     .answered("look once more before a deletion")
-    .await
-    .map(|result| result.rows_affected() == 1)
+    .await?;
+    if let Some(begun_at) = begun_at {
+        open.begun_at = begun_at;
+    }
+    Ok(begun_at.is_some())
 }
 
 /// Nothing was deleted, and why.

@@ -94,7 +94,8 @@ impl Queue {
                        coalesce(CASE WHEN news THEN $11::bigint END, r.declared_size_bytes),
                    media_format = coalesce(CASE WHEN news THEN $12::text END, r.media_format),
                    metadata = coalesce(CASE WHEN news THEN $13::text::jsonb END, r.metadata),
-                   cost_asked_at = greatest(r.cost_asked_at, least($14::timestamptz, now()))
+                   cost_asked_at = greatest(r.cost_asked_at, least($14::timestamptz, now())),
+                   source_missing_since = NULL, source_deleted_at = NULL
               FROM (SELECT coalesce(cost_asked_at <= $14, true) AS news
                       FROM archiver.recordings WHERE recording_id = $1) known
              WHERE r.recording_id = $1 AND r.lease_token = $2 AND r.state = 'in_progress'"#,
@@ -137,7 +138,8 @@ impl Queue {
                    evidence_value = $12, etag = $9, archived_at = $10,
                    verified_at = CASE WHEN $8 = 'read_back' THEN $10::timestamptz END,
                    finalized_at = now(), error_kind = NULL, error_message = NULL,
-                   damage_found_at = NULL,
+                   damage_found_at = NULL, verify_failed_at = NULL,
+                   previous_sha256 = CASE WHEN sha256 <> $6 THEN sha256 ELSE previous_sha256 END,
                    mismatched_size_bytes = NULL, not_ready_since = NULL, not_found_in = '{}',
                    lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
              WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,

@@ -1,7 +1,6 @@
 //! Moving a damaged object out of the way, so that the recording can be archived again under its
 //! key. The bad bytes are kept: somebody may want to know what happened to them.
 
-use chrono::{DateTime, Utc};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
@@ -24,18 +23,19 @@ pub struct KeptAside {
 
 impl Storage {
     /// Copies what stands under a key into the store's folder of damaged objects, and demands that
-    /// the copy is as large; `None` if nothing stands there.
+    /// the copy is as large; `None` if nothing stands there. One that was copied before is not
+    /// copied again.
     ///
     /// # Errors
     /// When there is no such copy afterwards. Objects in a bucket beyond 5 GiB are refused.
-    pub async fn keep_aside(
-        &self,
-        key: &ObjectKey,
-        now: DateTime<Utc>,
-    ) -> Result<Option<KeptAside>, StorageError> {
+    pub async fn keep_aside(&self, key: &ObjectKey) -> Result<Option<KeptAside>, StorageError> {
         let Some(original) = self.meta_of(key).await? else {
             return Ok(None);
         };
+        let aside = self.aside_of(key, &original);
+        if self.is_copy(&aside, &original).await? {
+            return Ok(Some(self.kept(key, original, &aside)));
+        }
         let refused = |said: String| StorageError::Refused {
             operation: Operation::new("move aside", key),
             said,
@@ -46,24 +46,27 @@ impl Storage {
                 "S3 copies no more than 5 GiB at once, and it has {size} bytes; move it away with a tool of the store"
             )));
         }
-        let aside = self.aside_of(key, now);
-        let plain = self.backend.plain();
         let place = Path::from(aside.as_str());
-        let copied = plain.copy(&key.location(), &place).await;
+        let copied = self.backend.plain().copy(&key.location(), &place).await;
         copied.map_err(|e| StorageError::of(Operation::new("move aside", key), &e))?;
-        let copy = plain.head(&place).await;
-        let copy = copy.map_err(|e| StorageError::of(Operation::new("look for", &aside), &e))?;
-        if copy.size != original.size {
+        if !self.is_copy(&aside, &original).await? {
             return Err(refused(format!(
-                "its copy has {} of its {} bytes",
-                copy.size, original.size
+                "its copy does not have its {} bytes",
+                original.size
             )));
         }
-        Ok(Some(KeptAside {
-            key: key.clone(),
-            original,
-            url: self.url_of(&aside),
-        }))
+        Ok(Some(self.kept(key, original, &aside)))
+    }
+
+    /// What stands under a key, if [`Self::keep_aside`] has copied that very object; `None` if
+    /// nothing stands there, or nothing that was copied.
+    pub async fn kept_aside(&self, key: &ObjectKey) -> Result<Option<KeptAside>, StorageError> {
+        let Some(original) = self.meta_of(key).await? else {
+            return Ok(None);
+        };
+        let aside = self.aside_of(key, &original);
+        let is_copied = self.is_copy(&aside, &original).await?;
+        Ok(is_copied.then(|| self.kept(key, original, &aside)))
     }
 
     /// Removes the original of what is kept aside, and nothing else: one that was replaced
@@ -95,11 +98,37 @@ impl Storage {
         }
     }
 
-    /// `<prefix>/<folder>/<key below the prefix>.<time>`
-    fn aside_of(&self, key: &ObjectKey, now: DateTime<Utc>) -> String {
+    fn kept(&self, key: &ObjectKey, original: ObjectMeta, aside: &str) -> KeptAside {
+        KeptAside {
+            key: key.clone(),
+            original,
+            url: self.url_of(aside),
+        }
+    }
+
+    async fn is_copy(&self, aside: &str, original: &ObjectMeta) -> Result<bool, StorageError> {
+        let copy = match self.backend.plain().head(&Path::from(aside)).await {
+            Ok(copy) => Some(copy),
+            Err(error) => nothing_there(error, |e| {
+                StorageError::of(Operation::new("look for", &aside), &e)
+            })?,
+        };
+        Ok(copy.is_some_and(|copy| copy.size == original.size))
+    }
+
+    /// `<prefix>/<folder>/<key below the prefix>.<time>[-<etag>]`, of the object as the store has
+    /// it: so each has one place there, however often it is copied.
+    fn aside_of(&self, key: &ObjectKey, original: &ObjectMeta) -> String {
         let prefix = self.location.listing_prefix();
         let below = key.as_str().strip_prefix(&prefix).unwrap_or(key.as_str());
-        let time = now.format("%Y%m%dT%H%M%SZ");
-        format!("{prefix}{DAMAGED_FOLDER}/{below}.{time}")
+        let time = original.last_modified.format("%Y%m%dT%H%M%S%.fZ");
+        let etag = original.e_tag.as_deref().unwrap_or_default();
+        let etag: String = etag
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(8)
+            .collect();
+        let dash = if etag.is_empty() { "" } else { "-" };
+        format!("{prefix}{DAMAGED_FOLDER}/{below}.{time}{dash}{etag}")
     }
 }

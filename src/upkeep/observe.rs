@@ -88,6 +88,12 @@ pub(super) async fn observe(
         }
     }
     let costs: Vec<_> = costs.into_values().collect();
-    queue::written(ledger::observe(connection, &costs, observed_by)).await?;
+    queue::written(ledger::observe(
+        connection,
+        Some(project_id),
+        &costs,
+        observed_by,
+    ))
+    .await?;
     Ok(noted)
 }

@@ -170,7 +170,7 @@ async fn write(
             }),
         }
     }
-    queue::written(ledger::observe(&mut tx, &costs, ObservedBy::Rebuild)).await?;
+    queue::written(ledger::observe(&mut tx, None, &costs, ObservedBy::Rebuild)).await?;
     queue::commit(tx, "bring rows back").await?;
     Ok(refusals)
 }

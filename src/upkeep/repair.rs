@@ -5,10 +5,10 @@ use std::fmt;
 
 use super::scrub::{Damage, Scrub};
 use crate::archive::{Archiver, Report};
+use crate::digest::Sha256Digest;
 use crate::error::{ErrorKind, chain};
 use crate::queue::{
-    ArchivedObject, Claim, Direct, Failure, Outcome, QueueError, Wish, database_time, note_damage,
-    note_kept_aside,
+    ArchivedObject, Claim, Direct, Failure, Outcome, QueueError, Wish, note_damage, note_kept_aside,
 };
 use crate::recording::Readiness;
 use crate::storage::{KeptAside, ObjectKey, StorageError};
@@ -20,6 +20,8 @@ pub enum Repair {
     Done {
         report: Box<Report>,
         kept_aside_url: Option<String>,
+        /// What the SHA-256 was before, if the provider sends other bytes now.
+        former_sha256: Option<Sha256Digest>,
     },
     /// Begun: the bad object is out of the way, and the recording is in the queue until it is
     /// archived again.
@@ -50,8 +52,19 @@ impl Repair {
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kept = match self {
-            Self::Done { kept_aside_url, .. } => {
+            Self::Done {
+                kept_aside_url,
+                former_sha256,
+                ..
+            } => {
                 f.write_str("repaired")?;
+                if let Some(sha256) = former_sha256 {
+                    write!(
+                        f,
+                        ", but in other bytes than before: the provider's file has changed since \
+                         its SHA-256 was {sha256}"
+                    )?;
+                }
                 kept_aside_url
             }
             Self::Begun {
@@ -105,7 +118,7 @@ async fn try_to(
         return Ok(Repair::not_done(reason));
     }
     // The copy may take its time, so it is made before the lease.
-    let kept = match keep_aside(archiver, scrub, object).await? {
+    let kept = match keep_aside(archiver, object).await {
         Ok(kept) => kept,
         Err(error) => return Ok(Repair::not_done(chain(&error))),
     };
@@ -146,10 +159,15 @@ async fn try_to(
     let report = archiver.attempt(claim, place.progress(), scrub.stop).await;
     let report = Box::new(report);
     Ok(match report.outcome {
-        Outcome::Archived | Outcome::AlreadyArchived => Repair::Done {
-            report,
-            kept_aside_url,
-        },
+        Outcome::Archived | Outcome::AlreadyArchived => {
+            let stored = report.object.as_ref();
+            let is_other = stored.is_some_and(|it| it.fingerprint.sha256 != object.sha256);
+            Repair::Done {
+                report,
+                kept_aside_url,
+                former_sha256: is_other.then_some(object.sha256),
+            }
+        }
         Outcome::Deferred | Outcome::Retrying | Outcome::Failed | Outcome::Released => {
             Repair::Begun {
                 report,
@@ -193,15 +211,10 @@ async fn stands_again(archiver: &Archiver, object: &ArchivedObject) -> bool {
 /// `None` if there is nothing to keep.
 async fn keep_aside(
     archiver: &Archiver,
-    scrub: &Scrub<'_>,
     object: &ArchivedObject,
-) -> Result<Result<Option<KeptAside>, StorageError>, QueueError> {
-    let key = match ObjectKey::from_stored(object.object_key.clone()) {
-        Ok(key) => key,
-        Err(error) => return Ok(Err(error.into())),
-    };
-    let now = database_time(scrub.pool).await?;
-    Ok(archiver.storage.keep_aside(&key, now).await)
+) -> Result<Option<KeptAside>, StorageError> {
+    let key = ObjectKey::from_stored(object.object_key.clone())?;
+    archiver.storage.keep_aside(&key).await
 }
 
 /// Under the lease, and well before it ends: nobody else stores anything there meanwhile.

@@ -71,7 +71,7 @@ pub async fn reprice(
             }
             Err(ApiError::NotFound) => {
                 done.gone += 1;
-                ledger::note_asked(&mut *pool.acquire().await?, id).await?;
+                queue::note_missing_at_source(pool, id).await?;
             }
             Err(error) => match error.kind().disposition() {
                 Disposition::Halt | Disposition::Throttle => {

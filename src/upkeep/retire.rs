@@ -143,7 +143,7 @@ impl Retirer<'_> {
             });
         }
         let row = &candidate.row;
-        let Some(open) = begin_retirement(self.pool, row, &self.retired_by).await? else {
+        let Some(mut open) = begin_retirement(self.pool, row, &self.retired_by).await? else {
             return Ok(Retired::Refused(Refusal::Overtaken));
         };
         let examined = self.examine(candidate).await;
@@ -153,14 +153,21 @@ impl Retirer<'_> {
         match examined? {
             Found::Gone => self.gone(&open, SourceGone::Gone).await,
             Found::Against(refusal) => self.refused(&open, refusal).await,
-            Found::Sound if confirm_retirement(self.pool, &open).await? => self.delete(&open).await,
+            Found::Sound if confirm_retirement(self.pool, &mut open).await? => {
+                self.delete(&open).await
+            }
             Found::Sound => self.refused(&open, Refusal::Overtaken).await,
         }
     }
 
     /// Asks the provider, and reads manifest and object. Changes nothing.
     async fn examine(&self, candidate: &Candidate) -> Result<Found, RetireError> {
-        let said = match self.signalwire.recording(candidate.recording_id()).await {
+        let mut said = self.signalwire.recording(candidate.recording_id()).await;
+        if let Err(ApiError::NotFound) = said {
+            // A mark for good is not made on one word.
+            said = self.signalwire.recording(candidate.recording_id()).await;
+        }
+        let said = match said {
             Ok(said) => said,
             Err(ApiError::NotFound) => return Ok(Found::Gone),
             Err(error) if stops_all(&error) => return Err(RetireError::Refused(error)),

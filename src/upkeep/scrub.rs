@@ -10,7 +10,7 @@ use crate::archive::Archiver;
 use crate::bandwidth::Bandwidth;
 use crate::error::{ErrorKind, chain};
 use crate::progress::{Board, Progress};
-use crate::queue::{ArchivedObject, QueueError, note_damage, note_equal};
+use crate::queue::{ArchivedObject, QueueError, note_damage, note_equal, note_not_read};
 use crate::storage::{ObjectKey, Storage, StorageError};
 
 mod slice;
@@ -144,6 +144,7 @@ impl Scrub<'_> {
             Some(Err(error)) => {
                 let (kind, message) = (error.kind(), chain(&error));
                 tracing::warn!(recording.id = %id, error.kind = kind.as_str(), "not read again: {message}");
+                note_not_read(self.pool, &object).await?;
                 return Ok((object, Found::NotRead { kind, message }));
             }
             None => {
@@ -209,6 +210,25 @@ impl Scrub<'_> {
 }
 
 impl Scrubbed {
+    /// Both together; whether it was cut short is for the first of them to say.
+    const fn add(&mut self, more: &Self) {
+        let Self {
+            equal,
+            damaged,
+            repaired,
+            left,
+            denied,
+            read_bytes,
+            cut_short: _,
+        } = *more;
+        self.equal += equal;
+        self.damaged += damaged;
+        self.repaired += repaired;
+        self.left += left;
+        self.denied += denied;
+        self.read_bytes += read_bytes;
+    }
+
     fn count(&mut self, object: &ArchivedObject, found: &Found) {
         match found {
             Found::Equal => {

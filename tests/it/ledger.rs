@@ -1,12 +1,13 @@
 //! What archiving and its chores write down of money, and the sweep of uploads left behind.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use recording_archiver::finance::ledger::{Observation, ObservedBy, observe};
 use recording_archiver::queue::Outcome;
 use recording_archiver::simulator::{CostToken, MetadataFault, SimulatedRecording, Times};
 use recording_archiver::storage::ObjectKey;
-use recording_archiver::upkeep::{Repriced, reprice, sweep};
+use recording_archiver::upkeep::{Discovery, Repriced, reprice, sweep};
 use recording_archiver::{finance, queue};
 use uuid::Uuid;
 
@@ -114,7 +115,7 @@ async fn what_was_heard_before_the_last_cost_changes_nothing() {
             recording_status: None,
             observed_at: Some(at),
         };
-        observe(&mut connection, &[observation], ObservedBy::Discover)
+        observe(&mut connection, None, &[observation], ObservedBy::Discover)
             .await
             .unwrap();
     }
@@ -217,6 +218,63 @@ async fn repricing_goes_on_past_one_that_is_gone_and_stops_where_all_would_be_re
     )
     .await;
     assert!(refused.is_err(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn one_that_is_gone_for_days_is_asked_for_no_more_until_it_is_seen_again() {
+    let world = World::local().await;
+    let archiver = world.archiver();
+    let recording = SimulatedRecording::new(Uuid::new_v4(), 100);
+    let id = world.add(recording.clone()).await;
+    world.attempt(&archiver).await;
+    world.simulator.remove(id);
+    let ask = || {
+        reprice(
+            &world.pool,
+            &archiver.signalwire,
+            &archiver.storage,
+            Duration::ZERO,
+        )
+    };
+    let is_marked = async || {
+        let query =
+            "SELECT source_deleted_at::text FROM archiver.recordings WHERE recording_id = $1";
+        world.text(query, id).await.is_some()
+    };
+    let pass = "UPDATE archiver.recordings SET source_missing_since = source_missing_since - interval '71 hours'";
+    let gone = Repriced {
+        gone: 1,
+        ..Repriced::default()
+    };
+    assert_eq!(ask().await.unwrap(), gone);
+    execute(&world.pool, pass).await;
+    assert_eq!(ask().await.unwrap(), gone, "not yet three days");
+    assert!(!is_marked().await);
+    // One answer that it is there begins anew.
+    world.simulator.add(recording.clone());
+    assert_eq!(ask().await.unwrap().asked, 1);
+    world.simulator.remove(id);
+    assert_eq!(ask().await.unwrap(), gone);
+    execute(&world.pool, pass).await;
+    assert_eq!(ask().await.unwrap(), gone);
+    assert!(!is_marked().await);
+
+    execute(&world.pool, pass).await;
+    assert_eq!(ask().await.unwrap(), gone, "for the last time");
+    assert!(is_marked().await);
+    assert_eq!(ask().await.unwrap(), Repriced::default());
+
+    // It was a mistake after all: whoever lists it says so.
+    world.simulator.add(recording);
+    let discovery = Discovery {
+        pool: &world.pool,
+        signalwire: &archiver.signalwire,
+        storage: &archiver.storage,
+        page_size: NonZeroU16::new(10).unwrap(),
+    };
+    assert_eq!(discovery.discover(false, |_| {}).await.unwrap().listed, 1);
+    assert!(!is_marked().await);
+    assert_eq!(ask().await.unwrap().asked, 1);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use recording_archiver::finance::ledger;
 use recording_archiver::queue::{self, RetireWish};
 use recording_archiver::recording::RecordingId;
-use recording_archiver::simulator::SimulatedRecording;
+use recording_archiver::simulator::{MetadataFault, SimulatedRecording, Times};
 use recording_archiver::upkeep::{Candidate, Refusal, Retired, Retirer, reprice};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -82,6 +82,11 @@ fn deletions_asked(world: &World) -> usize {
 async fn is_marked(world: &World, id: Uuid) -> bool {
     let query = "SELECT source_deleted_at::text FROM archiver.recordings WHERE recording_id = $1";
     world.text(query, id).await.is_some()
+}
+
+async fn begun_at(world: &World, id: Uuid) -> String {
+    let query = "SELECT begun_at::text FROM archiver.retirements WHERE recording_id = $1";
+    world.text(query, id).await.unwrap()
 }
 
 async fn verified_at(world: &World, id: Uuid) -> Option<String> {
@@ -207,6 +212,16 @@ async fn one_that_the_provider_has_no_more_is_gone() {
 }
 
 #[tokio::test]
+async fn one_word_of_the_provider_is_not_enough_to_call_it_gone() {
+    let world = World::local().await;
+    let id = retirable(&world).await;
+    let missing = MetadataFault::Status(404);
+    assert!(world.simulator.inject(id, missing, Times::ONCE));
+    retire_one(&world, id).await.demand_code(0);
+    assert_eq!(outcomes(&world, id).await, ["deleted"]);
+}
+
+#[tokio::test]
 async fn a_dry_run_looks_at_everything_and_changes_nothing() {
     let world = World::local().await;
     let (sound, damaged) = (retirable(&world).await, retirable(&world).await);
@@ -284,7 +299,7 @@ async fn of_two_at_once_one_goes_on_and_a_dead_one_is_taken_over_in_time() {
     };
     let candidate = candidate(&retirer, id).await;
     let begin = || queue::begin_retirement(&world.pool, candidate.row(), "the first");
-    let first = begin().await.unwrap().expect("it is the first");
+    let mut first = begin().await.unwrap().expect("it is the first");
     let overtaken = Retired::Refused(Refusal::Overtaken);
     assert_eq!(retirer.retire(&candidate).await.unwrap(), overtaken);
     assert_eq!(outcomes(&world, id).await, ["open"]);
@@ -301,9 +316,9 @@ async fn of_two_at_once_one_goes_on_and_a_dead_one_is_taken_over_in_time() {
     )
     .await;
     let second = queue::begin_retirement(&world.pool, candidate.row(), "the second");
-    let second = second.await.unwrap().expect("the first is dead");
+    let mut second = second.await.unwrap().expect("the first is dead");
     // The first was only slow: it is fenced off.
-    let confirmed = queue::confirm_retirement(&world.pool, &first)
+    let confirmed = queue::confirm_retirement(&world.pool, &mut first)
         .await
         .unwrap();
     assert!(!confirmed);
@@ -311,10 +326,13 @@ async fn of_two_at_once_one_goes_on_and_a_dead_one_is_taken_over_in_time() {
         .await
         .unwrap();
     assert_eq!(outcomes(&world, id).await, ["open"]);
-    let confirmed = queue::confirm_retirement(&world.pool, &second)
+    let before = begun_at(&world, id).await;
+    let confirmed = queue::confirm_retirement(&world.pool, &mut second)
         .await
         .unwrap();
     assert!(confirmed);
+    // However long it has read: it is alive, and about to delete.
+    assert!(begun_at(&world, id).await > before);
     assert!(is_at_provider(&world, id));
 }
 

@@ -124,6 +124,10 @@ fn provider_facts(details: &RecordingDetails) -> Vec<Fact<'_>> {
         ),
         ("declared size", details.declared_size_bytes.map(size)),
         ("format", details.media_format.clone()),
+        (
+            "not found there since",
+            details.source_missing_since.map(time),
+        ),
         ("deleted there", details.source_deleted_at.map(time)),
     ]
 }
@@ -145,16 +149,14 @@ fn storage_facts(details: &RecordingDetails) -> Vec<Fact<'_>> {
 }
 
 fn evidence_facts(details: &RecordingDetails) -> Vec<Fact<'_>> {
+    let time = |at: DateTime<Utc>| human::time_and_age(at, details.now);
     vec![
         ("evidence", details.evidence.clone()),
         ("sha256", details.sha256.clone()),
+        ("sha256 before", details.previous_sha256.clone()),
         ("crc64nvme", details.crc64nvme.clone()),
-        (
-            "last read back",
-            details
-                .verified_at
-                .map(|at| human::time_and_age(at, details.now)),
-        ),
+        ("last read back", details.verified_at.map(time)),
+        ("not read since", details.verify_failed_at.map(time)),
     ]
 }
 

@@ -245,7 +245,8 @@ impl Queue {
                   FROM due
                  WHERE r.recording_id = due.recording_id
              RETURNING r.recording_id, r.next_attempt_at, r.lease_token, r.attempts,
-                       r.not_ready_since, r.mismatched_size_bytes, r.error_kind
+                       r.not_ready_since, r.mismatched_size_bytes, r.error_kind,
+                       r.damage_found_at IS NOT NULL AS is_damaged
             ), begun AS (
                 INSERT INTO archiver.attempts (recording_id, attempt, leased_by, lease_token)
                 SELECT recording_id, attempts, $8, lease_token FROM claimed
@@ -253,7 +254,8 @@ impl Queue {
             SELECT recording_id AS "recording_id!", next_attempt_at AS "next_attempt_at!",
                    lease_token, attempts AS "attempts!",
                    extract(epoch FROM now() - not_ready_since)::float8 AS not_ready_secs,
-                   mismatched_size_bytes, error_kind, now() AS "database_time!",
+                   mismatched_size_bytes, error_kind,
+                   is_damaged AS "is_damaged!", now() AS "database_time!",
                    EXISTS (SELECT FROM archiver.uploads u
                             WHERE u.recording_id = claimed.recording_id) AS "has_left_uploads!",
                    EXISTS (SELECT FROM archiver.attempts a

@@ -50,7 +50,13 @@ pub struct RecordingDetails {
     pub sha256: Option<String>,
     pub crc64nvme: Option<String>,
     pub verified_at: Option<DateTime<Utc>>,
+    /// When reading it again was last tried and did not find it equal; `None` since it has.
+    pub verify_failed_at: Option<DateTime<Utc>>,
+    /// Of what was archived before in other bytes; lower-case hex.
+    pub previous_sha256: Option<String>,
 
+    /// Since when the provider says that it has no such recording.
+    pub source_missing_since: Option<DateTime<Utc>>,
     /// Since when the provider has it no more.
     pub source_deleted_at: Option<DateTime<Utc>>,
     /// Each time it was about to be deleted at the provider, oldest first.
@@ -117,7 +123,8 @@ pub(super) async fn read(
                r.object_url, r.object_key, r.size_bytes, r.etag, r.archived_at,
                r.damage_found_at, r.kept_aside_url,
                r.evidence, encode(r.sha256, 'hex') AS sha256_hex, r.crc64nvme, r.verified_at,
-               r.source_deleted_at,
+               r.verify_failed_at, encode(r.previous_sha256, 'hex') AS previous_sha256_hex,
+               r.source_missing_since, r.source_deleted_at,
                r.cost_usd::text AS cost, f.cost_state AS "cost_state!",
                r.cost_observed_at, r.cost_changed_at
           FROM archiver.recordings r
@@ -189,6 +196,9 @@ pub(super) async fn read(
         sha256: row.sha256_hex,
         crc64nvme: row.crc64nvme,
         verified_at: row.verified_at,
+        verify_failed_at: row.verify_failed_at,
+        previous_sha256: row.previous_sha256_hex,
+        source_missing_since: row.source_missing_since,
         source_deleted_at: row.source_deleted_at,
         retirements,
         cost_usd: row.cost,

@@ -3,10 +3,17 @@
 use std::time::Duration;
 
 use super::{Found, Scrub, Scrubbed, Supply};
-use crate::queue::{ArchivedObject, Chore, QueueError, Unread, keep_pace, pace_kept_until};
+use crate::queue::{
+    ArchivedObject, Chore, QueueError, Unread, keep_pace, pace_kept_until, to_try_again,
+};
 
 /// The first slice makes up for this time at most: nobody asked before.
 const FIRST_SLICE: Duration = Duration::from_hours(24);
+
+/// What did not read as equal is tried again after this time.
+const TRY_AGAIN_AFTER: Duration = Duration::from_hours(24);
+/// So many of those at the end of each slice: they may be large, and nobody may have repaired them.
+const TRIED_AGAIN: u16 = 5;
 
 /// What a slice was to read, and what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +24,14 @@ pub struct Sliced {
 }
 
 /// Reads the share of the archive that became due since the last slice of this chore: of all
-/// bytes as much as that time is of `within`, and at least one object. A slice that is cut short
+/// bytes as much as that time is of `within`, and at least one object. Then some of what did not
+/// read as equal a day ago or earlier is tried again: it may be repaired by now, or can be. A slice that is cut short
 /// does not count: the next one makes up for its time as well.
 pub async fn slice(
     scrub: &Scrub<'_>,
     chore: &Chore,
     within: Duration,
-    tell: impl FnMut(&ArchivedObject, &Found),
+    mut tell: impl FnMut(&ArchivedObject, &Found),
 ) -> Result<Sliced, QueueError> {
     let walk = Unread::begin(scrub.pool, scrub.storage.url_root()).await?;
     let begun_at = walk.begun_at();
@@ -34,9 +42,13 @@ pub async fn slice(
     };
     let due_bytes = share(walk.ahead().await?.bytes, elapsed, within);
     let mut supply = Supply::walk(walk, None);
-    let scrubbed = scrub.run(&mut supply, Some(due_bytes), tell).await?;
+    let mut scrubbed = scrub.run(&mut supply, Some(due_bytes), &mut tell).await?;
     if !scrubbed.cut_short {
         keep_pace(scrub.pool, chore, begun_at).await?;
+        let url_root = scrub.storage.url_root();
+        let again = to_try_again(scrub.pool, &url_root, TRY_AGAIN_AFTER, TRIED_AGAIN).await?;
+        let tried = scrub.run(&mut Supply::these(again), None, tell).await?;
+        scrubbed.add(&tried);
     }
     Ok(Sliced {
         due_bytes,

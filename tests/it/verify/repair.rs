@@ -1,24 +1,43 @@
 //! Repairs: moved aside, and home again.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
+
+use recording_archiver::error::ErrorKind;
+use recording_archiver::queue::{Direct, Outcome, Wish};
+use recording_archiver::simulator::Media;
+use recording_archiver::storage::ObjectKey;
+use sqlx::AssertSqlSafe;
 
 use super::*;
 
+fn places_aside(world: &World) -> Vec<PathBuf> {
+    let is_aside = |path: &PathBuf| {
+        path.to_string_lossy()
+            .contains(".recording-archiver-damaged/")
+    };
+    let mut places = files_below(&world.path_of(""));
+    places.retain(is_aside);
+    places
+}
+
 /// The one object that is kept aside, and where the row says that it is.
 async fn kept_aside(world: &World, id: Uuid) -> (Vec<u8>, String) {
-    let kept: Vec<_> = files_below(&world.path_of(""))
-        .into_iter()
-        .filter(|path| {
-            path.to_string_lossy()
-                .contains(".recording-archiver-damaged/")
-        })
-        .collect();
+    let kept = places_aside(world);
     assert_eq!(kept.len(), 1, "{kept:?}");
     let url = "SELECT kept_aside_url FROM archiver.recordings WHERE recording_id = $1";
     let url = world.text(url, id).await.unwrap();
     let name = kept[0].file_name().unwrap().to_str().unwrap();
     assert!(url.ends_with(name), "{url} {name}");
     (fs::read(&kept[0]).unwrap(), url)
+}
+
+/// The bytes of all that is kept aside.
+fn aside(world: &World) -> Vec<Vec<u8>> {
+    places_aside(world)
+        .iter()
+        .map(|path| fs::read(path).unwrap())
+        .collect()
 }
 
 fn nothing_aside(world: &World) -> bool {
@@ -152,10 +171,10 @@ async fn what_was_replaced_meanwhile_is_not_removed() {
     let go = CancellationToken::new();
     let heads = server.count(Call::Head);
     let removals = server.count(Call::Other);
-    server.inject_after(2, Call::Head, StoreFault::HoldUntil(go.clone()), 1);
+    server.inject_after(3, Call::Head, StoreFault::HoldUntil(go.clone()), 1);
     let mending = async {
         crate::harness::eventually("it is looked at before it is removed", || async {
-            (server.count(Call::Head) == heads + 3).then_some(())
+            (server.count(Call::Head) == heads + 4).then_some(())
         })
         .await;
         world.put_object(id, &good);
@@ -191,4 +210,133 @@ async fn another_projects_recording_is_told_of_and_left() {
     let message = world.row(id).await.error_message.unwrap();
     assert!(message.contains("project another"), "{message}");
     assert!(nothing_aside(&world));
+}
+
+#[tokio::test]
+async fn a_bad_object_that_cannot_be_removed_is_copied_once() {
+    let world = World::s3().await;
+    let server = world.s3_server();
+    let archiver = world.archiver();
+    let id = archived(&world, &archiver, KIB).await;
+    rot(&world, id, 9);
+    let denied = StoreFault::Refuse(403, "AccessDenied");
+    server.inject(Call::Other, denied, 3);
+    let puts = server.count(Call::Put);
+    for _ in 0..3 {
+        let (scrubbed, seen) = Reading::of(&world, &archiver).repairing().all().await;
+        assert_eq!((scrubbed.damaged, scrubbed.repaired), (1, 0), "{seen:?}");
+    }
+    assert_eq!(server.count(Call::Put), puts + 1);
+}
+
+#[tokio::test]
+async fn a_repair_that_was_killed_before_the_removal_is_finished_by_the_next_attempt() {
+    let world = World::s3().await;
+    let archiver = world.archiver();
+    let id = archived(&world, &archiver, KIB).await;
+    let bad = rot(&world, id, 9);
+    Reading::of(&world, &archiver).all().await;
+    let key = ObjectKey::from_stored(world.key_of(id)).unwrap();
+    let kept = archiver.storage.keep_aside(&key).await.unwrap();
+    assert!(kept.is_some());
+    let claim = archiver
+        .queue
+        .claim_direct(id.into(), Wish::EvenArchived)
+        .await
+        .unwrap();
+    assert!(matches!(claim, Direct::Claimed(_)), "{claim:?}");
+    // The process dies here.
+    let expire = "UPDATE archiver.recordings SET lease_expires_at = now()";
+    execute(&world.pool, expire).await;
+
+    let report = world.attempt(&archiver).await;
+    assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+    world.demand_archived(id).await;
+    assert!(aside(&world)[..] == [bad], "the copy stays");
+}
+
+#[tokio::test]
+async fn what_differs_from_a_damaged_one_is_no_leftover_and_stays() {
+    let world = World::s3().await;
+    let archiver = world.archiver();
+    let id = archived(&world, &archiver, KIB).await;
+    let bad = rot(&world, id, 9);
+    Reading::of(&world, &archiver).all().await;
+    // Nothing was copied: what stands there may be the only one of its kind.
+    let claim = archiver
+        .queue
+        .claim_direct(id.into(), Wish::EvenArchived)
+        .await
+        .unwrap();
+    assert!(matches!(claim, Direct::Claimed(_)), "{claim:?}");
+    let expire = "UPDATE archiver.recordings SET lease_expires_at = now()";
+    execute(&world.pool, expire).await;
+    let report = world.attempt(&archiver).await;
+    assert_eq!(report.failure.unwrap().kind, ErrorKind::ObjectConflict);
+    assert!(world.object(id).unwrap() == bad);
+}
+
+#[tokio::test]
+async fn a_repair_says_that_the_provider_sends_other_bytes_than_before() {
+    let world = World::s3().await;
+    let archiver = world.archiver();
+    let id = archived(&world, &archiver, KIB).await;
+    let before: String = sha256_of(&world, id, "sha256").await.unwrap();
+    rot(&world, id, 9);
+    assert!(world.simulator.update(id, |it| {
+        let Media::Generated { seed, .. } = &mut it.media else {
+            panic!("{it:?}");
+        };
+        *seed += 1;
+    }));
+    let (scrubbed, seen) = Reading::of(&world, &archiver).repairing().all().await;
+    assert_eq!((scrubbed.damaged, scrubbed.repaired), (1, 1), "{seen:?}");
+    let told = format!("{seen:?}");
+    assert!(told.contains("other bytes than before"), "{told}");
+    assert!(told.contains(&before), "{told}");
+    assert_eq!(
+        sha256_of(&world, id, "previous_sha256").await,
+        Some(before.clone())
+    );
+    assert_ne!(sha256_of(&world, id, "sha256").await, Some(before));
+}
+
+#[tokio::test]
+async fn what_stands_there_again_is_left_for_the_next_reading() {
+    let world = World::s3().await;
+    let server = world.s3_server();
+    let archiver = world.archiver();
+    let id = archived(&world, &archiver, KIB).await;
+    let good = world.object(id).unwrap();
+    lose(&world, id);
+    // Somebody brings it back by hand after it was missed, before it would be archived again.
+    let go = CancellationToken::new();
+    let heads = server.count(Call::Head);
+    server.inject(Call::Head, StoreFault::HoldUntil(go.clone()), 1);
+    let mending = async {
+        crate::harness::eventually("it is looked for once more", || async {
+            (server.count(Call::Head) > heads).then_some(())
+        })
+        .await;
+        world.put_object(id, &good);
+        go.cancel();
+    };
+    let reading = Reading::of(&world, &archiver).repairing();
+    let ((scrubbed, seen), ()) = tokio::join!(reading.all(), mending);
+    assert_eq!((scrubbed.damaged, scrubbed.repaired), (1, 0), "{seen:?}");
+    let message = world.row(id).await.error_message.unwrap();
+    assert!(message.contains("stands there again"), "{message}");
+    assert_eq!(world.attempts(id).await.len(), 1);
+    let (scrubbed, _) = Reading::of(&world, &archiver).all().await;
+    assert_eq!(scrubbed.equal, 1);
+}
+
+async fn sha256_of(world: &World, id: Uuid, column: &str) -> Option<String> {
+    let query =
+        format!("SELECT encode({column}, 'hex') FROM archiver.recordings WHERE recording_id = $1");
+    sqlx::query_scalar(AssertSqlSafe(query))
+        .bind(id)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap()
 }

@@ -119,3 +119,37 @@ async fn nothing_archived_is_nothing_to_read() {
     assert_eq!((sliced.due_bytes, sliced.scrubbed), (0, ALL));
     assert!(read.is_empty());
 }
+
+#[tokio::test]
+async fn what_is_damaged_or_cannot_be_read_goes_to_the_end_and_is_tried_again_a_day_later() {
+    let world = World::s3().await;
+    let archiver = world.archiver();
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(archived(&world, &archiver, 1000).await);
+    }
+    let within = 10 * DAY;
+    rot(&world, ids[0], 9);
+    let denied = StoreFault::Refuse(403, "AccessDenied");
+    world.s3_server().inject_after(2, Call::Get, denied, 1);
+    // Two are due: the damaged one, read twice, and another instead of the one that is refused.
+    let (sliced, read) = turn(&world, &archiver, within).await;
+    assert_eq!(read, ids[..3]);
+    let scrubbed = sliced.scrubbed;
+    assert_eq!((scrubbed.damaged, scrubbed.left, scrubbed.equal), (1, 1, 1));
+
+    pass(&world, "23 hours").await;
+    let (_, read) = turn(&world, &archiver, within).await;
+    assert_eq!(read, ids[3..5], "the others' turn");
+
+    execute(
+        &world.pool,
+        "UPDATE archiver.recordings SET verify_failed_at = verify_failed_at - interval '1 day'",
+    )
+    .await;
+    pass(&world, "1 hour").await;
+    let (sliced, read) = turn(&world, &archiver, within).await;
+    assert_eq!(read, [ids[5], ids[0], ids[1]], "at the end of a slice");
+    let scrubbed = sliced.scrubbed;
+    assert_eq!((scrubbed.damaged, scrubbed.left, scrubbed.equal), (1, 0, 2));
+}
