@@ -11,11 +11,13 @@ use object_store::memory::InMemory;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
+use self::copy::MAX_COPY_BYTES;
 use self::s3::{S3, Verification};
 use crate::config::{StorageConfig, StorageLocation, VerifyMode};
 use crate::recording::Recording;
 
 mod aside;
+mod copy;
 mod error;
 mod http;
 mod inventory;
@@ -71,6 +73,7 @@ pub struct Storage {
     layout: Layout,
     verify: VerifyMode,
     part_bytes: u64,
+    max_copy_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -143,6 +146,16 @@ impl Storage {
             layout: config.layout.clone(),
             verify: config.verify,
             part_bytes: config.part_size_bytes,
+            max_copy_bytes: MAX_COPY_BYTES,
+        }
+    }
+
+    /// For a bucket that copies less than the 5 GiB of S3 in one request.
+    #[must_use]
+    pub fn copying_at_most(self, max_copy_bytes: u64) -> Self {
+        Self {
+            max_copy_bytes,
+            ..self
         }
     }
 

@@ -9,9 +9,6 @@ use super::key::ObjectKey;
 use super::proof::nothing_there;
 use super::{Backend, DAMAGED_FOLDER, Storage};
 
-/// S3 copies no larger object in one request.
-const MAX_COPY_BYTES: u64 = 5 * 1024 * 1024 * 1024;
-
 /// A damaged object of which a copy is kept.
 #[derive(Debug)]
 pub struct KeptAside {
@@ -27,7 +24,7 @@ impl Storage {
     /// copied again.
     ///
     /// # Errors
-    /// When there is no such copy afterwards. Objects in a bucket beyond 5 GiB are refused.
+    /// When there is no such copy afterwards.
     pub async fn keep_aside(&self, key: &ObjectKey) -> Result<Option<KeptAside>, StorageError> {
         let Some(original) = self.meta_of(key).await? else {
             return Ok(None);
@@ -36,24 +33,12 @@ impl Storage {
         if self.is_copy(&aside, &original).await? {
             return Ok(Some(self.kept(key, original, &aside)));
         }
-        let refused = |said: String| StorageError::Refused {
-            operation: Operation::new("move aside", key),
-            said,
-        };
-        if matches!(self.backend, Backend::S3(_)) && original.size > MAX_COPY_BYTES {
-            let size = original.size;
-            return Err(refused(format!(
-                "S3 copies no more than 5 GiB at once, and it has {size} bytes; move it away with a tool of the store"
-            )));
-        }
-        let place = Path::from(aside.as_str());
-        let copied = self.backend.plain().copy(&key.location(), &place).await;
-        copied.map_err(|e| StorageError::of(Operation::new("move aside", key), &e))?;
+        self.copy(key, &aside, original.size).await?;
         if !self.is_copy(&aside, &original).await? {
-            return Err(refused(format!(
-                "its copy does not have its {} bytes",
-                original.size
-            )));
+            return Err(StorageError::Refused {
+                operation: Operation::new("move aside", key),
+                said: format!("its copy does not have its {} bytes", original.size),
+            });
         }
         Ok(Some(self.kept(key, original, &aside)))
     }
@@ -106,6 +91,21 @@ impl Storage {
         }
     }
 
+    async fn copy(&self, key: &ObjectKey, aside: &str, size: u64) -> Result<(), StorageError> {
+        let place = Path::from(aside);
+        if let Backend::S3(s3) = &self.backend
+            && size > self.max_copy_bytes
+        {
+            let url = self.object_url(key);
+            let source = url.trim_start_matches("s3:/");
+            return s3
+                .copy_in_parts(source, &place, size, self.max_copy_bytes)
+                .await;
+        }
+        let copied = self.backend.plain().copy(&key.location(), &place).await;
+        copied.map_err(|e| StorageError::of(Operation::new("move aside", key), &e))
+    }
+
     async fn is_copy(&self, aside: &str, original: &ObjectMeta) -> Result<bool, StorageError> {
         let copy = match self.backend.plain().head(&Path::from(aside)).await {
             Ok(copy) => Some(copy),
@@ -116,19 +116,12 @@ impl Storage {
         Ok(copy.is_some_and(|copy| copy.size == original.size))
     }
 
-    /// `<prefix>/<folder>/<key below the prefix>.<time>[-<etag>]`, of the object as the store has
-    /// it: so each has one place there, however often it is copied.
+    /// `<prefix>/<folder>/<key below the prefix>.<time>`, by the time at which the store got it: so
+    /// each object has one place there, however often it is copied.
     fn aside_of(&self, key: &ObjectKey, original: &ObjectMeta) -> String {
         let prefix = self.location.listing_prefix();
         let below = key.as_str().strip_prefix(&prefix).unwrap_or(key.as_str());
         let time = original.last_modified.format("%Y%m%dT%H%M%S%.fZ");
-        let etag = original.e_tag.as_deref().unwrap_or_default();
-        let etag: String = etag
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .take(8)
-            .collect();
-        let dash = if etag.is_empty() { "" } else { "-" };
-        format!("{prefix}{DAMAGED_FOLDER}/{below}.{time}{dash}{etag}")
+        format!("{prefix}{DAMAGED_FOLDER}/{below}.{time}")
     }
 }

@@ -367,3 +367,15 @@ async fn what_the_list_left_out_is_not_lost_while_the_provider_has_it() {
     let (compared, found) = reconcile(&world, false).await;
     assert_eq!((compared.unsure, found), (1, Found::new()));
 }
+
+#[tokio::test]
+async fn a_list_that_is_cut_off_without_saying_where_it_goes_on_is_no_end() {
+    let world = World::s3().await;
+    world.put_under(&format!("{PREFIX}/a.mp4"), &WHOLE);
+    let archiver = world.archiver();
+    world.s3_server().says_where_lists_go_on(false);
+    let mut inventory = archiver.storage.inventory();
+    let error = inventory.next().await.unwrap_err();
+    let said = "it says that there are more, and not where";
+    assert!(error.to_string().contains(said), "{error}");
+}

@@ -171,6 +171,13 @@ impl S3Server {
         self.shared.store.honesty.lists_parts.set(supports);
     }
 
+    /// Whether a list of objects that is cut off says where it goes on; if not, every one of them
+    /// is cut off. True at first.
+    pub(crate) fn says_where_lists_go_on(&self, says: bool) {
+        let honesty = &self.shared.store.honesty;
+        honesty.says_where_lists_go_on.set(says);
+    }
+
     /// How many parts or uploads a list shows at once; 1000 at first.
     pub(crate) fn list_parts_by(&self, parts: usize) {
         self.shared.store.honesty.set_page(parts);

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use recording_archiver::error::ErrorKind;
 use recording_archiver::queue::{Direct, Outcome, Wish};
 use recording_archiver::simulator::Media;
-use recording_archiver::storage::ObjectKey;
+use recording_archiver::storage::{ObjectKey, Storage};
 use sqlx::AssertSqlSafe;
 
 use super::*;
@@ -227,6 +227,33 @@ async fn a_bad_object_that_cannot_be_removed_is_copied_once() {
         assert_eq!((scrubbed.damaged, scrubbed.repaired), (1, 0), "{seen:?}");
     }
     assert_eq!(server.count(Call::Put), puts + 1);
+}
+
+#[tokio::test]
+async fn a_bad_object_too_large_for_one_copy_is_copied_in_parts() {
+    let world = World::s3().await;
+    let server = world.s3_server();
+    let mut archiver = world.archiver();
+    let small = Storage::open(&world.settings().storage).unwrap();
+    archiver.storage = small.copying_at_most(PART);
+    let id = archived(&world, &archiver, 2 * PART + 7).await;
+    let bad = rot(&world, id, 0);
+    // A part that is refused leaves all as it was, and nothing begun.
+    let denied = StoreFault::Refuse(403, "AccessDenied");
+    server.inject_after(1, Call::PutPart, denied, 1);
+    let (scrubbed, seen) = Reading::of(&world, &archiver).repairing().all().await;
+    assert_eq!((scrubbed.damaged, scrubbed.repaired), (1, 0), "{seen:?}");
+    let message = world.row(id).await.error_message.unwrap();
+    assert!(message.contains("AccessDenied"), "{message}");
+    assert!(world.object(id).unwrap() == bad);
+    assert!(nothing_aside(&world));
+    world.demand_nothing_unfinished().await;
+
+    let (scrubbed, seen) = Reading::of(&world, &archiver).repairing().all().await;
+    assert_eq!((scrubbed.damaged, scrubbed.repaired), (1, 1), "{seen:?}");
+    assert!(kept_aside(&world, id).await.0 == bad);
+    world.demand_archived(id).await;
+    world.demand_nothing_unfinished().await;
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ pub(super) struct Honesty {
     pub(super) object_size: Switch,
     pub(super) returns_checksums: Switch,
     pub(super) lists_parts: Switch,
+    pub(super) says_where_lists_go_on: Switch,
     page: AtomicUsize,
 }
 
@@ -53,6 +54,7 @@ impl Default for Honesty {
             object_size: Switch::on(),
             returns_checksums: Switch::on(),
             lists_parts: Switch::on(),
+            says_where_lists_go_on: Switch::on(),
             page: AtomicUsize::new(PAGE),
         }
     }

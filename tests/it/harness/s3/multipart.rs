@@ -9,7 +9,8 @@ use s3s::dto::{
     CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedMultipartUpload,
     CompletedPart, CreateMultipartUploadInput, CreateMultipartUploadOutput, IfNoneMatch,
     ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput,
-    MultipartUpload, Part as ListedPart, UploadPartInput, UploadPartOutput,
+    MultipartUpload, Part as ListedPart, UploadPartCopyInput, UploadPartCopyOutput,
+    UploadPartInput, UploadPartOutput,
 };
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 
@@ -81,6 +82,34 @@ impl Store {
         };
         let mut memory = self.memory();
         memory.received.push((key, number, size));
+        let upload = memory.unfinished.get_mut(&id).expect("it was there");
+        upload.parts.insert(number, part);
+        drop(memory);
+        Ok(answer)
+    }
+
+    pub(super) async fn upload_part_copy(
+        &self,
+        request: S3Request<UploadPartCopyInput>,
+    ) -> Answer<UploadPartCopyOutput> {
+        let (id, key) = (request.input.upload_id.clone(), request.input.key.clone());
+        let number = u32::try_from(request.input.part_number);
+        let number = number.map_err(|_| s3_error!(InvalidArgument))?;
+        let _changing = self.changing.lock().await;
+        self.upload(&id, &key)?;
+        let answer = self.files.upload_part_copy(request).await?;
+        let body = fs::read(part_path(&self.root, &id, number)).expect("it is stored");
+        let copied = answer.output.copy_part_result.as_ref();
+        let part = Part {
+            size: body.len() as u64,
+            etag: copied
+                .and_then(|it| it.e_tag.clone())
+                .expect("a part has an ETag"),
+            crc64nvme: crc64nvme(&body),
+            sha256: None,
+            stored_at: SystemTime::now(),
+        };
+        let mut memory = self.memory();
         let upload = memory.unfinished.get_mut(&id).expect("it was there");
         upload.parts.insert(number, part);
         drop(memory);

@@ -78,7 +78,12 @@ impl Store {
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> Answer<ListObjectsV2Output> {
-        self.files.list_objects_v2(request).await
+        let mut answer = self.files.list_objects_v2(request).await?;
+        if !self.honesty.says_where_lists_go_on.is_on() {
+            answer.output.is_truncated = Some(true);
+            answer.output.next_continuation_token = None;
+        }
+        Ok(answer)
     }
 
     pub(super) async fn head_object(

@@ -1,0 +1,111 @@
+//! Copies within a bucket of objects that are too large for one request.
+
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::S3;
+use super::error::{Operation, StorageError};
+use super::signed::Ask;
+
+/// The largest object that S3 copies in one request; also its largest part.
+pub(super) const MAX_COPY_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+
+#[derive(Deserialize)]
+struct CopiedXml {
+    #[serde(rename = "ETag")]
+    etag: String,
+}
+
+impl S3 {
+    /// Copies an object of the same bucket part by part, without fetching it. `source` is
+    /// `/bucket/key`, percent-encoded. What was begun is aborted when it fails.
+    pub(super) async fn copy_in_parts(
+        &self,
+        source: &str,
+        target: &Path,
+        size_bytes: u64,
+        part_bytes: u64,
+    ) -> Result<(), StorageError> {
+        let failed = |e| StorageError::of(Operation::new("copy to", target), &e);
+        let upload_id = self.plain.create_multipart(target).await.map_err(failed)?;
+        let copied = async {
+            let mut parts = Vec::new();
+            for (index, (first, last)) in ranges(size_bytes, part_bytes).enumerate() {
+                let number = (index + 1).to_string();
+                let query = [
+                    ("partNumber", number.as_str()),
+                    ("uploadId", upload_id.as_str()),
+                ];
+                let content_id = self.copy_part(source, target, &query, first, last).await?;
+                parts.push(PartId { content_id });
+            }
+            let completed = self.plain.complete_multipart(target, &upload_id, parts);
+            completed.await.map(drop).map_err(failed)
+        };
+        let copied = copied.await;
+        if copied.is_err()
+            && let Err(error) = self.plain.abort_multipart(target, &upload_id).await
+        {
+            tracing::warn!(object.key = %target, "abort a copy that failed: {error}");
+        }
+        copied
+    }
+
+    /// The copied part's `ETag`.
+    async fn copy_part(
+        &self,
+        source: &str,
+        target: &Path,
+        query: &[(&str, &str)],
+        first: u64,
+        last: u64,
+    ) -> Result<String, StorageError> {
+        let operation = || Operation::new("copy to", target);
+        let ask = Ask {
+            method: Method::PUT,
+            query,
+            headers: vec![
+                ("x-amz-copy-source", source.to_owned()),
+                ("x-amz-copy-source-range", format!("bytes={first}-{last}")),
+            ],
+            ..Ask::default()
+        };
+        // The same part may be copied twice: asked like a question.
+        let said = self.inquire(target, ask, operation).await?;
+        if !said.status.is_success() {
+            return Err(StorageError::said(operation(), said.status, &said.body));
+        }
+        // S3 may find out that it cannot do it after it has said 200.
+        let copied: Result<CopiedXml, _> = quick_xml::de::from_str(&said.body);
+        copied
+            .map(|copied| copied.etag)
+            .map_err(|_| StorageError::said(operation(), StatusCode::BAD_REQUEST, &said.body))
+    }
+}
+
+/// First and last byte of each part.
+fn ranges(size_bytes: u64, part_bytes: u64) -> impl Iterator<Item = (u64, u64)> {
+    let part_bytes = part_bytes.max(1);
+    (0..size_bytes.div_ceil(part_bytes)).map(move |index| {
+        let first = index * part_bytes;
+        (first, (first + part_bytes).min(size_bytes) - 1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_copy_cover_every_byte_once() {
+        let of = |size, part| ranges(size, part).collect::<Vec<_>>();
+        assert_eq!(of(10, 4), [(0, 3), (4, 7), (8, 9)]);
+        assert_eq!(of(8, 4), [(0, 3), (4, 7)]);
+        assert_eq!(of(3, 4), [(0, 2)]);
+        assert_eq!(of(0, 4), []);
+        let tib = 1024 * 1024 * 1024 * 1024;
+        assert!(ranges(5 * tib, MAX_COPY_BYTES).count() <= 10_000);
+    }
+}
