@@ -19,10 +19,11 @@ mod claim;
 mod comparison;
 mod coverage;
 mod depth;
+mod described;
 mod discovery;
 mod enqueue;
 mod finished;
-mod listed;
+
 mod missing;
 pub mod overview;
 mod placed;
@@ -44,10 +45,10 @@ pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
 pub use comparison::{Gap, GapEntry, ListedIds};
 pub use coverage::{Coverage, coverage};
 pub use depth::{Depth, Waiting, depth};
+pub use described::{Noted, note_listed};
 pub use discovery::{DiscoveryWalk, WalkedSoFar};
 pub use enqueue::{Chosen, enqueue, enqueue_in, has_unsettled, retry, states};
 pub use finished::{Finished, finished};
-pub use listed::{Noted, note_listed};
 pub use missing::note_missing_at_source;
 pub use placed::{
     ArchivedFacts, PlacedObject, archived_after, archived_facts, archived_with_other_cost,

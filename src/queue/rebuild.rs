@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::listed::{declared_size, status_word};
+use super::described::{declared_size, status_word};
 use super::settle::storable;
 use super::{Answered, JobState, QueueError, StoredObject};
 use crate::recording::{Recording, RecordingId};

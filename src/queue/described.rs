@@ -1,4 +1,4 @@
-//! What the provider lists, whether it was known or not.
+//! What the provider says of recordings: of a claimed one when it is asked, of all that it lists.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::settle::storable;
-use super::{Answered, QueueError};
+use super::{Answered, Claim, Queue, QueueError, exactly_one};
 use crate::recording::{Recording, RecordingId, RecordingStatus};
 
 /// What came of writing down what was listed.
@@ -125,6 +125,59 @@ pub async fn note_listed(
             .map(|row| row.recording_id.into())
             .collect(),
     })
+}
+
+impl Queue {
+    /// Writes down what the provider says of the recording now, and that it is this project's.
+    /// What it leaves out this time stays as it was known, and so does all that somebody has heard
+    /// after `asked_at`, by the database's clock: a transfer may take hours.
+    pub async fn describe(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+        recording: &Recording,
+        asked_at: Option<DateTime<Utc>>,
+    ) -> Result<(), QueueError> {
+        let result = sqlx::query!(
+            r#"-- queue::describe
+            UPDATE archiver.recordings r
+               SET project_id = $3,
+                   room_session_id = coalesce(CASE WHEN news THEN $4::uuid END, r.room_session_id),
+                   recording_status = coalesce(CASE WHEN news THEN $5::text END, r.recording_status),
+                   started_at = coalesce(CASE WHEN news THEN $6::timestamptz END, r.started_at),
+                   finished_at = coalesce(CASE WHEN news THEN $7::timestamptz END, r.finished_at),
+                   created_at = coalesce(CASE WHEN news THEN $8::timestamptz END, r.created_at),
+                   updated_at = coalesce(CASE WHEN news THEN $9::timestamptz END, r.updated_at),
+                   duration_secs = coalesce(CASE WHEN news THEN $10::bigint END, r.duration_secs),
+                   declared_size_bytes =
+                       coalesce(CASE WHEN news THEN $11::bigint END, r.declared_size_bytes),
+                   media_format = coalesce(CASE WHEN news THEN $12::text END, r.media_format),
+                   metadata = coalesce(CASE WHEN news THEN $13::text::jsonb END, r.metadata),
+                   cost_asked_at = greatest(r.cost_asked_at, least($14::timestamptz, now())),
+                   source_missing_since = NULL, source_deleted_at = NULL
+              FROM (SELECT coalesce(cost_asked_at <= $14, true) AS news
+                      FROM archiver.recordings WHERE recording_id = $1) known
+             WHERE r.recording_id = $1 AND r.lease_token = $2 AND r.state = 'in_progress'"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+            self.project_id,
+            recording.room_session_id,
+            status_word(recording),
+            recording.started_at,
+            recording.finished_at,
+            recording.created_at,
+            recording.updated_at,
+            recording.duration_secs,
+            declared_size(recording),
+            recording.media_format.as_deref().map(storable),
+            recording.metadata.to_jsonb_text(),
+            asked_at,
+        )
+        .execute(connection)
+        .answered("describe the recording")
+        .await?;
+        exactly_one(&result)
+    }
 }
 
 pub(super) fn status_word(recording: &Recording) -> Option<String> {
