@@ -14,12 +14,10 @@ COMMENT ON COLUMN archiver.recordings.previous_sha256 IS
 COMMENT ON COLUMN archiver.recordings.source_deleted_at IS
     'When the provider was first known to have it no more: `retire` had it deleted or found it gone, or the provider has answered so for days. NULL again if the provider shows it after all.';
 
-DROP INDEX archiver.recordings_to_verify;
-CREATE INDEX recordings_to_verify ON archiver.recordings
+CREATE INDEX recordings_to_try ON archiver.recordings
     (coalesce(greatest(verified_at, verify_failed_at), '-infinity'), archived_at, recording_id)
-    INCLUDE (verified_at, size_bytes, error_kind)
     WHERE state = 'archived';
-COMMENT ON INDEX archiver.recordings_to_verify IS
+COMMENT ON INDEX archiver.recordings_to_try IS
     'Archived rows in the order in which they are read again: the longest untried first, those never tried before all others.';
 CREATE INDEX recordings_verify_failed ON archiver.recordings (verify_failed_at)
     WHERE state = 'archived' AND verify_failed_at IS NOT NULL;
