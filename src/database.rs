@@ -10,8 +10,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row};
 
 pub mod embedded;
+mod grants;
 
 use embedded::{EmbeddedError, EmbeddedPostgres};
+pub use grants::{Access, GrantError, grant};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -73,6 +75,11 @@ pub enum DatabaseError {
     Embedded(#[from] EmbeddedError),
     #[error("bring the schema up to date")]
     Migrate(#[source] MigrateError),
+    #[error(
+        "the schema is not up to date, and this role may not change it; run `recording-archiver migrate` \
+         as the owner of schema archiver, then `migrate --grant-service` for this role"
+    )]
+    MayNotMigrate(#[source] MigrateError),
     #[error(
         "the database was migrated by a newer version (migration {0}); upgrade recording-archiver on this host"
     )]
@@ -305,6 +312,18 @@ async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseErr
     );
     result.map_err(|error| match error {
         MigrateError::VersionMissing(version) => DatabaseError::Newer(version),
+        error if is_forbidden(&error) => DatabaseError::MayNotMigrate(error),
         error => DatabaseError::Migrate(error),
     })
+}
+
+/// Whether the role lacks a right (`insufficient_privilege`).
+fn is_forbidden(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) = error else {
+        return false;
+    };
+    let code = source
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.as_deref() == Some("42501")
 }

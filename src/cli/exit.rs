@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use super::report::CostsError;
 use crate::config::ConfigError;
 use crate::database::DatabaseError;
+use crate::database::GrantError;
 use crate::database::embedded::EmbeddedError;
 use crate::error::{Disposition, ErrorKind};
-use crate::finance::GrantError;
 use crate::queue::QueueError;
 use crate::signalwire::ApiError;
 use crate::storage::StorageError;
@@ -97,6 +97,7 @@ impl Exit {
                 Some(
                     DatabaseError::Url(_)
                     | DatabaseError::Newer(_)
+                    | DatabaseError::MayNotMigrate(_)
                     | DatabaseError::Refused { .. }
                     | DatabaseError::Multiplexed { .. },
                 ) => return Self::Usage,

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 
+use sqlx::PgPool;
+
 use super::exit::{Exit, UsageError};
 use super::human;
 use super::ids::IdArgs;
 use super::session::Session;
+use crate::database::{Access, grant};
 use crate::error::ErrorKind;
-use crate::finance::grant_finance;
 use crate::queue::{self, Chosen};
 use crate::recording::RecordingId;
 
@@ -33,8 +35,14 @@ pub(super) struct RetryArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct MigrateArgs {
     /// Let this role read the finance views, and nothing else
-    #[arg(long, value_name = "ROLE")]
-    grant_finance: Option<String>,
+    #[arg(long = "grant-finance", value_name = "ROLE")]
+    finance: Option<String>,
+    /// Let this role run the service and every command but this one
+    #[arg(long = "grant-service", value_name = "ROLE")]
+    service: Option<String>,
+    /// Let this role enqueue recordings by SQL, and nothing else
+    #[arg(long = "grant-enqueue", value_name = "ROLE")]
+    enqueue: Option<String>,
 }
 
 pub(super) async fn enqueue(
@@ -99,15 +107,30 @@ pub(super) async fn migrate(
     out: &mut impl Write,
 ) -> anyhow::Result<Exit> {
     let database = session.database().await?;
-    let granted = match &args.grant_finance {
-        Some(role) => grant_finance(database.pool(), role).await,
-        None => Ok(()),
-    };
-    database.close().await;
     writeln!(out, "the schema is up to date")?;
-    granted?;
-    if let Some(role) = &args.grant_finance {
-        writeln!(out, "{role} may read the views of schema finance")?;
+    let granted = grant_all(database.pool(), args, out).await;
+    database.close().await;
+    granted
+}
+
+async fn grant_all(
+    pool: &PgPool,
+    args: &MigrateArgs,
+    out: &mut impl Write,
+) -> anyhow::Result<Exit> {
+    for (role, access, rights) in [
+        (
+            &args.finance,
+            Access::Finance,
+            "read the views of schema finance",
+        ),
+        (&args.service, Access::Service, "run the service"),
+        (&args.enqueue, Access::Enqueue, "enqueue recordings"),
+    ] {
+        if let Some(role) = role {
+            grant(pool, access, role).await?;
+            writeln!(out, "{role} may {rights}")?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -35,6 +35,7 @@ mod redaction;
 mod restore;
 mod resume;
 mod retire;
+mod rights;
 mod schema;
 mod seed;
 mod simulator;

@@ -47,6 +47,7 @@ async fn lose_the_database(world: &World) {
     )
     .await;
     database::migrate(&world.pool).await.unwrap();
+    world.let_the_service_work().await;
 }
 
 async fn archive_some(world: &World) -> Vec<Uuid> {

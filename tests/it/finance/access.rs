@@ -1,7 +1,7 @@
 //! `migrate --grant-finance ROLE`: the views and nothing else.
 
 use recording_archiver::cli::report::CostsOutput;
-use recording_archiver::finance::grant_finance;
+use recording_archiver::database::{Access, grant};
 use recording_archiver::finance::report::Grouping;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgPoolOptions;
@@ -45,8 +45,8 @@ async fn a_granted_role_reads_every_view_and_no_table() {
 
     let reader = pool_as(&pool, &role).await;
     refused(&reader, "SELECT FROM finance.recordings").await;
-    grant_finance(&pool, &role).await.unwrap();
-    grant_finance(&pool, &role)
+    grant(&pool, Access::Finance, &role).await.unwrap();
+    grant(&pool, Access::Finance, &role)
         .await
         .expect("granting again changes nothing");
 
@@ -120,9 +120,12 @@ async fn a_missing_role_is_refused_with_the_statement_that_creates_it() {
     let database = migrated_database().await;
     let pool = database.pool();
     let role = format!("no \"such\" role {}", Uuid::new_v4());
-    let error = grant_finance(&pool, &role).await.unwrap_err().to_string();
+    let error = grant(&pool, Access::Finance, &role)
+        .await
+        .unwrap_err()
+        .to_string();
     let cure = format!("`CREATE ROLE \"{}\" LOGIN`", role.replace('"', "\"\""));
     assert!(error.contains(&cure), "{error}");
     // PUBLIC is a word of SQL, not a role: it would open the views to everybody.
-    assert!(grant_finance(&pool, "public").await.is_err());
+    assert!(grant(&pool, Access::Finance, "public").await.is_err());
 }

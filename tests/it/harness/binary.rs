@@ -50,7 +50,7 @@ impl Binary {
     /// Knows the simulator, the store and the database of this world.
     pub(crate) fn of(world: &World) -> Self {
         let configured = Self::unconfigured()
-            .with("DATABASE_URL", world.database_url())
+            .with("DATABASE_URL", world.service_url())
             .with("SIGNALWIRE_SPACE", world.simulator.base_url())
             .with("SIGNALWIRE_PROJECT_ID", world.simulator.project_id())
             .with("SIGNALWIRE_API_TOKEN", world.simulator.api_token())

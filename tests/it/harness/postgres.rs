@@ -65,14 +65,19 @@ pub(crate) async fn database() -> TestDatabase {
     let options = admin
         .unwrap_or_else(|reason| panic!("{reason}"))
         .database(&name);
-    let pool = PgPoolOptions::new()
-        .max_connections(POOL_SIZE)
-        .connect_lazy_with(options.clone());
+    let pool = pool_with(options.clone());
     TestDatabase {
         name,
         options,
         pool,
     }
+}
+
+/// A pool of as many connections as each test may have.
+pub(crate) fn pool_with(options: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(POOL_SIZE)
+        .connect_lazy_with(options)
 }
 
 impl TestDatabase {

@@ -1,6 +1,7 @@
 //! An S3 server in this process, over real sockets: a bucket in a temporary directory, a store that
 //! is honest and strict unless a test wants it otherwise, and in front of it the faults.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ mod faults;
 mod honesty;
 mod multipart;
 mod operations;
+mod policy;
 mod store;
 mod uploads;
 
@@ -134,6 +136,16 @@ impl S3Server {
     /// The same for the next `times` calls that bring the part of this number.
     pub(crate) fn inject_on_part(&self, part: u32, fault: StoreFault, times: u32) {
         self.shared.orders.add_for_part(part, fault, times);
+    }
+
+    /// The actions that the policy allows.
+    pub(crate) fn allowed_actions(&self) -> BTreeSet<String> {
+        self.shared.store.policy.allowed()
+    }
+
+    /// Those that were needed so far.
+    pub(crate) fn used_actions(&self) -> BTreeSet<String> {
+        self.shared.store.policy.used()
     }
 
     pub(crate) fn clear_faults(&self) {

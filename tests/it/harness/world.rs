@@ -14,6 +14,7 @@ use recording_archiver::config::{
     VerifyMode,
 };
 use recording_archiver::daemon::{Ending, Shutdown, Worker};
+use recording_archiver::database::{Access, grant};
 use recording_archiver::memory::MemoryBudget;
 use recording_archiver::progress::{Board, Progress};
 use recording_archiver::queue::{BegunUpload, Claim, Cursor, Queue};
@@ -23,12 +24,14 @@ use recording_archiver::storage::Storage;
 use recording_archiver::transfer::{LinkPolicy, MediaClient};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use uuid::Uuid;
 
-use super::postgres::TestDatabase;
+use super::postgres::{TestDatabase, pool_with};
 use super::s3::{ACCESS_KEY_ID, BUCKET, S3Server, SECRET_ACCESS_KEY, on_server_threads};
 use crate::seed::migrated_database;
 
@@ -37,6 +40,8 @@ pub(crate) const MIB: u64 = 1024 * 1024;
 pub(crate) const PART: u64 = 5 * MIB;
 /// What a prefix may look like.
 pub(crate) const PREFIX: &str = "video/archive";
+
+const SERVICE_ROLE: &str = "archiver_test_service";
 
 /// Where the objects go.
 pub(crate) enum Store {
@@ -47,7 +52,10 @@ pub(crate) enum Store {
 pub(crate) struct World {
     pub(crate) simulator: Simulator,
     pub(crate) store: Store,
+    /// Of whoever looks on and meddles, and may do everything.
     pub(crate) pool: PgPool,
+    /// Of the service, and of no more rights than it needs.
+    pub(crate) service: PgPool,
     database: TestDatabase,
 }
 
@@ -108,12 +116,31 @@ impl World {
     async fn with(store: Store) -> Self {
         let database = migrated_database().await;
         let simulator = Simulator::start(SimulatorConfig::default());
-        Self {
+        let options = database.options().options([("role", SERVICE_ROLE)]);
+        let world = Self {
             simulator: on_server_threads(simulator).await.unwrap(),
             store,
             pool: database.pool(),
+            service: pool_with(options),
             database,
-        }
+        };
+        world.let_the_service_work().await;
+        world
+    }
+
+    /// Gives the service's role its rights: all that the archiver does in these tests, it does with
+    /// no others.
+    pub(crate) async fn let_the_service_work(&self) {
+        crate::seed::execute(
+            &self.pool,
+            &format!(
+                "DO $$ BEGIN CREATE ROLE {SERVICE_ROLE};
+                 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+            ),
+        )
+        .await;
+        let granted = grant(&self.pool, Access::Service, SERVICE_ROLE).await;
+        granted.unwrap();
     }
 
     pub(crate) fn s3_server(&self) -> &S3Server {
@@ -185,7 +212,7 @@ impl World {
     pub(crate) fn archiver_with(&self, change: impl FnOnce(&mut Settings)) -> Archiver {
         let mut settings = self.settings();
         change(&mut settings);
-        settings.archiver(self.pool.clone())
+        settings.archiver(self.service.clone())
     }
 
     /// Adds a recording at the provider and queues it.
@@ -378,8 +405,21 @@ impl World {
         (ending, all)
     }
 
-    pub(crate) fn database_options(&self) -> sqlx::postgres::PgConnectOptions {
+    pub(crate) fn database_options(&self) -> PgConnectOptions {
         self.database.options()
+    }
+
+    /// A pool whose sessions are this role's.
+    pub(crate) fn pool_of(&self, role: &str) -> PgPool {
+        pool_with(self.database_options().options([("role", role)]))
+    }
+
+    /// The address of the database as the service's role, for what opens its own connections.
+    pub(crate) fn service_url(&self) -> String {
+        let mut url: Url = self.database_url().parse().unwrap();
+        let role = format!("-c role={SERVICE_ROLE}");
+        url.query_pairs_mut().append_pair("options", &role);
+        url.into()
     }
 
     /// The address of the database, for what opens its own connections.

@@ -1,5 +1,6 @@
 //! Each statement of the README runs, finds what there is, and has the columns that it is shown with.
 
+use recording_archiver::database::{Access, grant};
 use sqlx::{AssertSqlSafe, Column, PgPool, Row};
 use uuid::Uuid;
 
@@ -125,8 +126,6 @@ async fn the_insert_is_a_complete_enqueue_and_the_role_can_be_granted() {
             .await
             .unwrap();
     assert_eq!(queued, [("pending".to_owned(), true)]);
-    recording_archiver::finance::grant_finance(&pool, &role)
-        .await
-        .unwrap();
+    grant(&pool, Access::Finance, &role).await.unwrap();
     execute(&pool, &format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }

@@ -149,7 +149,11 @@ async fn what_is_damaged_or_cannot_be_read_goes_to_the_end_and_is_tried_again_a_
     .await;
     pass(&world, "1 hour").await;
     let (sliced, read) = turn(&world, &archiver, within).await;
-    assert_eq!(read, [ids[5], ids[0], ids[1]], "at the end of a slice");
+    assert_eq!(read[0], ids[5], "at the end of a slice");
+    assert_eq!(
+        HashSet::from([read[1], read[2]]),
+        HashSet::from([ids[0], ids[1]])
+    );
     let scrubbed = sliced.scrubbed;
     assert_eq!((scrubbed.damaged, scrubbed.left, scrubbed.equal), (1, 0, 2));
 }

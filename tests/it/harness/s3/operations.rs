@@ -33,6 +33,9 @@ macro_rules! operations {
                     's: 'f,
                     Self: 'f,
                 {
+                    if let Err(denied) = self.0.policy.demand(stringify!($name)) {
+                        return Box::pin(async { Err(denied) });
+                    }
                     Box::pin(self.0.$name(request))
                 }
             )*

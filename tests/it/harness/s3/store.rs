@@ -20,6 +20,7 @@ use s3s_fs::FileSystem;
 use super::faults::StoreFault;
 use super::honesty::Honesty;
 use super::operations::{Answer, Operations};
+use super::policy::Policy;
 use super::uploads::{Memory, Upload, Verified, crc64nvme, sha256};
 use super::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 
@@ -27,6 +28,7 @@ pub(super) struct Store {
     pub(super) root: PathBuf,
     pub(super) files: FileSystem,
     pub(super) honesty: Honesty,
+    pub(super) policy: Policy,
     memory: Mutex<Memory>,
     /// One change at a time: what is remembered is what is on disk.
     pub(super) changing: tokio::sync::Mutex<()>,
@@ -38,6 +40,7 @@ impl Store {
             files: FileSystem::new(&root).unwrap(),
             root,
             honesty: Honesty::default(),
+            policy: Policy::of_the_readme(),
             memory: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         })
