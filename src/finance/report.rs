@@ -116,32 +116,54 @@ pub struct Remarks {
     pub without_session: i64,
 }
 
-/// Counts the [`Remarks`] to the same report.
+/// Counts the [`Remarks`] to the same report: from the months' sums, and for sessions from the
+/// recordings of the period, which that report reads anyway.
 pub async fn remarks(
     connection: &mut PgConnection,
     grouping: Grouping,
     period: Period,
 ) -> sqlx::Result<Remarks> {
-    sqlx::query_as!(
+    let of_months = sqlx::query_as!(
         Remarks,
         r#"-- finance::report::remarks
-        SELECT count(*) FILTER (WHERE listed AND cost_state = 'provisional') AS "provisional!",
-               count(*) FILTER (WHERE listed AND cost_state = 'missing') AS "missing_cost!",
-               count(*) FILTER (WHERE NOT month_known) AS "without_month!",
-               count(*) FILTER (WHERE in_period AND NOT session_known) AS "without_session!"
-          FROM (SELECT cost_state, in_period, month_known, session_known,
-                       in_period AND session_known AS listed
-                  FROM finance.recordings,
-               LATERAL (SELECT ($1::date IS NULL AND $2::date IS NULL)
-                               OR billing_month IS NOT NULL AS month_known,
-                               NOT $3::boolean OR room_session_id IS NOT NULL AS session_known,
-                               coalesce(($1::date IS NULL OR billing_month >= $1)
-                                    AND ($2::date IS NULL OR billing_month <= $2), false)
-                                   AS in_period) known) recordings"#,
+        SELECT coalesce(sum(provisional) FILTER (WHERE in_period), 0)::bigint AS "provisional!",
+               coalesce(sum(missing_cost) FILTER (WHERE in_period), 0)::bigint AS "missing_cost!",
+               coalesce(sum(recordings) FILTER (WHERE NOT month_known), 0)::bigint
+                   AS "without_month!",
+               0::bigint AS "without_session!"
+          FROM finance.monthly_costs,
+       LATERAL (SELECT ($1::date IS NULL AND $2::date IS NULL)
+                       OR billing_month IS NOT NULL AS month_known,
+                       coalesce(($1::date IS NULL OR billing_month >= $1)
+                            AND ($2::date IS NULL OR billing_month <= $2), false)
+                           AS in_period) known"#,
         period.first_day_of_from(),
         period.first_day_of_to(),
-        grouping == Grouping::Session,
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if grouping != Grouping::Session {
+        return Ok(of_months);
+    }
+    let of_sessions = sqlx::query!(
+        r#"-- finance::report::session_remarks
+        SELECT count(*) FILTER (WHERE room_session_id IS NOT NULL AND cost_state = 'provisional')
+                   AS "provisional!",
+               count(*) FILTER (WHERE room_session_id IS NOT NULL AND cost_state = 'missing')
+                   AS "missing_cost!",
+               count(*) FILTER (WHERE room_session_id IS NULL) AS "without_session!"
+          FROM finance.recordings
+         WHERE ($1::date IS NULL OR billing_month >= $1)
+           AND ($2::date IS NULL OR billing_month <= $2)"#,
+        period.first_day_of_from(),
+        period.first_day_of_to(),
     )
     .fetch_one(connection)
-    .await
+    .await?;
+    Ok(Remarks {
+        provisional: of_sessions.provisional,
+        missing_cost: of_sessions.missing_cost,
+        without_session: of_sessions.without_session,
+        ..of_months
+    })
 }

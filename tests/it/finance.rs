@@ -5,6 +5,7 @@ mod exact;
 mod exports;
 mod focus;
 mod invoice;
+mod rollup;
 mod table;
 mod views;
 
