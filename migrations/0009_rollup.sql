@@ -89,7 +89,7 @@ ALTER TABLE archiver.read_totals SET (
 -- Whoever may insert recordings need have no right on the totals: the functions below run as their
 -- owner, and look nowhere but where they say.
 
-CREATE FUNCTION archiver.count_new_costs() RETURNS trigger LANGUAGE plpgsql
+CREATE FUNCTION archiver.count_new() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- Mostly there is nothing but IDs.
@@ -119,28 +119,39 @@ BEGIN
       FROM new_rows r
      CROSS JOIN (SELECT max(final_after) AS final_after FROM archiver.finance_rules) rules
      GROUP BY 1, 2, 3;
+    INSERT INTO archiver.read_totals (verified_on, recordings, size_bytes)
+    SELECT (r.verified_at AT TIME ZONE 'UTC')::date, count(*), sum(r.size_bytes)
+      FROM new_rows r
+     WHERE r.state = 'archived'
+     GROUP BY 1;
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION archiver.count_new_costs() IS 'Adds inserted recordings to archiver.cost_totals.';
+COMMENT ON FUNCTION archiver.count_new() IS
+    'Adds inserted recordings to archiver.cost_totals and archiver.read_totals.';
 
 -- Each settled recording passes here three times: a statement that groups and sums up two rows would
 -- take ten times as long.
 CREATE FUNCTION archiver.count_changed_costs() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    rule interval := (SELECT max(final_after) FROM archiver.finance_rules);
-    was_provisional int := (OLD.cost_usd IS NOT NULL AND (OLD.recording_status = 'completed'
-        AND OLD.cost_observed_at - OLD.cost_changed_at >= rule) IS NOT TRUE)::int;
-    is_provisional int := (NEW.cost_usd IS NOT NULL AND (NEW.recording_status = 'completed'
-        AND NEW.cost_observed_at - NEW.cost_changed_at >= rule) IS NOT TRUE)::int;
+    was_provisional int := (OLD.cost_usd IS NOT NULL)::int;
+    is_provisional int := (NEW.cost_usd IS NOT NULL)::int;
     was_timed int := (OLD.cost_usd IS NOT NULL AND coalesce(OLD.duration_secs, 0) > 0)::int;
     is_timed int := (NEW.cost_usd IS NOT NULL AND coalesce(NEW.duration_secs, 0) > 0)::int;
     was_sized int := (OLD.cost_usd IS NOT NULL AND coalesce(OLD.size_bytes, 0) > 0)::int;
     is_sized int := (NEW.cost_usd IS NOT NULL AND coalesce(NEW.size_bytes, 0) > 0)::int;
 BEGIN
-    IF TG_OP = 'DELETE' OR (OLD.billing_month, OLD.project_id, scale(OLD.cost_usd))
-                           IS DISTINCT FROM (NEW.billing_month, NEW.project_id, scale(NEW.cost_usd)) THEN
+    -- The rule is asked for only where it decides.
+    IF was_provisional = 1 AND OLD.recording_status = 'completed' THEN
+        was_provisional := ((SELECT OLD.cost_observed_at - OLD.cost_changed_at >= max(final_after)
+                               FROM archiver.finance_rules) IS NOT TRUE)::int;
+    END IF;
+    IF is_provisional = 1 AND NEW.recording_status = 'completed' THEN
+        is_provisional := ((SELECT NEW.cost_observed_at - NEW.cost_changed_at >= max(final_after)
+                              FROM archiver.finance_rules) IS NOT TRUE)::int;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
         INSERT INTO archiver.cost_totals
                (billing_month, project_id, cost_scale, recordings, archived, timed, duration_secs,
                 sized, size_bytes, provisional, cost_usd,
@@ -152,14 +163,20 @@ BEGIN
                 -was_provisional, -coalesce(OLD.cost_usd, 0),
                 -was_timed, -was_timed * coalesce(OLD.cost_usd, 0),
                 -was_sized, -was_sized * coalesce(OLD.cost_usd, 0));
-        IF TG_OP = 'DELETE' THEN
-            RETURN NULL;
-        END IF;
+    ELSIF (OLD.billing_month, OLD.project_id, scale(OLD.cost_usd))
+          IS DISTINCT FROM (NEW.billing_month, NEW.project_id, scale(NEW.cost_usd)) THEN
         INSERT INTO archiver.cost_totals
                (billing_month, project_id, cost_scale, recordings, archived, timed, duration_secs,
                 sized, size_bytes, provisional, cost_usd,
                 timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
-        VALUES (NEW.billing_month, NEW.project_id, scale(NEW.cost_usd), 1,
+        VALUES (OLD.billing_month, OLD.project_id, scale(OLD.cost_usd), -1,
+                -(OLD.state = 'archived')::int,
+                -(OLD.duration_secs IS NOT NULL)::int, -coalesce(OLD.duration_secs, 0),
+                -(OLD.size_bytes IS NOT NULL)::int, -coalesce(OLD.size_bytes, 0),
+                -was_provisional, -coalesce(OLD.cost_usd, 0),
+                -was_timed, -was_timed * coalesce(OLD.cost_usd, 0),
+                -was_sized, -was_sized * coalesce(OLD.cost_usd, 0)),
+               (NEW.billing_month, NEW.project_id, scale(NEW.cost_usd), 1,
                 (NEW.state = 'archived')::int,
                 (NEW.duration_secs IS NOT NULL)::int, coalesce(NEW.duration_secs, 0),
                 (NEW.size_bytes IS NOT NULL)::int, coalesce(NEW.size_bytes, 0),
@@ -192,19 +209,6 @@ $$;
 COMMENT ON FUNCTION archiver.count_changed_costs() IS
     'Adds the difference that a change of a recording makes to archiver.cost_totals.';
 
-CREATE FUNCTION archiver.count_new_reads() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    INSERT INTO archiver.read_totals (verified_on, recordings, size_bytes)
-    SELECT (r.verified_at AT TIME ZONE 'UTC')::date, count(*), sum(r.size_bytes)
-      FROM new_rows r
-     WHERE r.state = 'archived'
-     GROUP BY 1;
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION archiver.count_new_reads() IS 'Adds inserted recordings to archiver.read_totals.';
-
 CREATE FUNCTION archiver.count_changed_reads() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -224,10 +228,11 @@ COMMENT ON FUNCTION archiver.count_changed_reads() IS
 
 -- Inserts come many in one statement and are counted together. Updates are counted row by row,
 -- because then a condition can tell what counts: a claim, a wait, a renewed lease call nothing.
-CREATE TRIGGER count_new_costs AFTER INSERT ON archiver.recordings
+CREATE TRIGGER count_new AFTER INSERT ON archiver.recordings
     REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION archiver.count_new_costs();
-COMMENT ON TRIGGER count_new_costs ON archiver.recordings IS 'Keeps archiver.cost_totals.';
+    FOR EACH STATEMENT EXECUTE FUNCTION archiver.count_new();
+COMMENT ON TRIGGER count_new ON archiver.recordings IS
+    'Keeps archiver.cost_totals and archiver.read_totals.';
 CREATE TRIGGER count_changed_costs AFTER UPDATE ON archiver.recordings
     FOR EACH ROW
     WHEN ((OLD.billing_month, OLD.project_id, OLD.state = 'archived', OLD.duration_secs,
@@ -242,10 +247,6 @@ COMMENT ON TRIGGER count_changed_costs ON archiver.recordings IS 'Keeps archiver
 CREATE TRIGGER count_deleted_costs AFTER DELETE ON archiver.recordings
     FOR EACH ROW EXECUTE FUNCTION archiver.count_changed_costs();
 COMMENT ON TRIGGER count_deleted_costs ON archiver.recordings IS 'Keeps archiver.cost_totals.';
-CREATE TRIGGER count_new_reads AFTER INSERT ON archiver.recordings
-    REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION archiver.count_new_reads();
-COMMENT ON TRIGGER count_new_reads ON archiver.recordings IS 'Keeps archiver.read_totals.';
 CREATE TRIGGER count_changed_reads AFTER UPDATE ON archiver.recordings
     FOR EACH ROW
     WHEN ((OLD.state = 'archived' OR NEW.state = 'archived')

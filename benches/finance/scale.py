@@ -21,8 +21,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 ROUNDS = 7
 COUNTERS = [
-    "count_new_costs", "count_changed_costs", "count_deleted_costs",
-    "count_new_reads", "count_changed_reads", "count_deleted_reads",
+    "count_new", "count_changed_costs", "count_deleted_costs",
+    "count_changed_reads", "count_deleted_reads",
 ]
 
 

@@ -31,8 +31,8 @@ async fn seed(pool: &PgPool) {
         Seed {
             number,
             project_id,
-            started_at,
             session,
+            started_at,
             cost_usd,
             ..Seed::default()
         }
