@@ -111,6 +111,8 @@ enum ReportCommand {
     Costs(report::CostsArgs),
     /// Costs in the columns of FOCUS, for cost management tools
     Focus(report::FocusArgs),
+    /// Costs of a month that changed after it had ended
+    Changes(report::changes::ChangesArgs),
     /// Hold an invoice against the ledger, and bridge from our sum to theirs
     Reconcile(report::reconcile::ReconcileArgs),
 }
@@ -216,7 +218,7 @@ async fn dispatch(
         }
         Command::Report(ReportCommand::Costs(args)) => {
             let database = session.look().await?;
-            let reported = report::costs(database.pool(), &args, &mut out).await;
+            let reported = report::costs(database.pool(), &args, terminal_width(), &mut out).await;
             database.close().await;
             reported?;
             Ok(Exit::Done)
@@ -224,6 +226,13 @@ async fn dispatch(
         Command::Report(ReportCommand::Focus(args)) => {
             let database = session.look().await?;
             let reported = report::focus(database.pool(), &args, &mut out).await;
+            database.close().await;
+            reported?;
+            Ok(Exit::Done)
+        }
+        Command::Report(ReportCommand::Changes(args)) => {
+            let database = session.look().await?;
+            let reported = report::changes::run(database.pool(), &args, &mut out).await;
             database.close().await;
             reported?;
             Ok(Exit::Done)
@@ -245,6 +254,12 @@ async fn dispatch(
             unreachable!("these have no configuration")
         }
     }
+}
+
+/// Of the terminal that stdout is, if it is one.
+fn terminal_width() -> Option<usize> {
+    let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(width.into())
 }
 
 /// The commands that need no configuration.

@@ -80,6 +80,9 @@
 //! - *Nothing uncertain is deleted at the source*: off unless configured and asked for; all that a
 //!   deletion rests on is looked at right before it, and stands in the audit ([`upkeep::Retirer`]).
 //! - *Money is exact*: from the JSON token to NUMERIC by decimal text ([`money::Usd`]).
+//! - *Sums are those of the rows*: triggers add to them, in whatever transaction changes a recording,
+//!   and nobody waits for anybody (`migrations/0009_rollup.sql`); no report of a month and no figure of
+//!   the archive reads all rows.
 //! - *Links and tokens stay secret*: [`signed_url::SignedUrl`] shows its host only, and metadata is
 //!   stored without the link ([`recording::Metadata::without_link`]).
 

@@ -127,9 +127,10 @@ async fn show(
         by: Grouping::Month,
         from: None,
         to: None,
+        project: None,
         output: CostsOutput::Table,
     };
-    report::costs(pool, &costs, out).await?;
+    report::costs(pool, &costs, None, out).await?;
     where_to_look(session, database, out)?;
     wait_at_a_terminal(shutdown, out).await?;
     Ok(Exit::Done)

@@ -1,4 +1,5 @@
-//! `report costs`: what the recordings cost, for people as a table and for machines exact.
+//! `report costs` and its sisters: what the recordings cost, for people as a table and for machines
+//! exact.
 #![deny(
     clippy::float_arithmetic,
     clippy::float_cmp,
@@ -11,9 +12,11 @@ use sqlx::PgPool;
 
 use crate::finance::report::export::{ExportError, write_csv, write_json_array};
 use crate::finance::report::period::ReversedPeriod;
-use crate::finance::report::{Grouping, Month, Period, focus, rows};
+use crate::finance::report::{Grouping, Month, Period, Scope, focus, rows};
 
 mod amounts;
+mod bar;
+pub mod changes;
 pub mod reconcile;
 mod table;
 
@@ -31,6 +34,9 @@ pub struct CostsArgs {
     /// Last month, included (UTC)
     #[arg(long, value_name = "YYYY-MM")]
     pub to: Option<Month>,
+    /// Recordings of this SignalWire project only
+    #[arg(long, value_name = "ID")]
+    pub project: Option<String>,
     /// A table to read; CSV and JSON carry the columns of the finance view, exact, without totals
     #[arg(long, value_enum, default_value_t = CostsOutput::Table)]
     pub output: CostsOutput,
@@ -45,6 +51,9 @@ pub struct FocusArgs {
     /// Last month, included (UTC)
     #[arg(long, value_name = "YYYY-MM")]
     pub to: Option<Month>,
+    /// Recordings of this SignalWire project only
+    #[arg(long, value_name = "ID")]
+    pub project: Option<String>,
     /// How rows are written; exact in both
     #[arg(long, value_enum, default_value_t = FocusOutput::Csv)]
     pub output: FocusOutput,
@@ -89,22 +98,27 @@ impl From<io::Error> for CostsError {
     }
 }
 
-/// Writes the report to `out`. All of it shows the database at one moment.
+/// Writes the report to `out`. All of it shows the database at one moment. `terminal` is the width
+/// of the one that `out` is, if it is one: then a table has bars where there is room.
 pub async fn costs(
     pool: &PgPool,
     args: &CostsArgs,
+    terminal: Option<usize>,
     out: &mut dyn io::Write,
 ) -> Result<(), CostsError> {
-    let period = Period::new(args.from, args.to)?;
+    let scope = Scope {
+        period: Period::new(args.from, args.to)?,
+        project_id: args.project.clone(),
+    };
     let columns = args.by.columns();
     let mut snapshot = pool
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?;
     match args.output {
-        CostsOutput::Table => table::write(&mut snapshot, args.by, period, out).await?,
-        CostsOutput::Csv => write_csv(columns, rows(&mut snapshot, args.by, period), out).await?,
+        CostsOutput::Table => table::write(&mut snapshot, args.by, &scope, terminal, out).await?,
+        CostsOutput::Csv => write_csv(columns, rows(&mut snapshot, args.by, &scope), out).await?,
         CostsOutput::Json => {
-            write_json_array(columns, rows(&mut snapshot, args.by, period), out).await?;
+            write_json_array(columns, rows(&mut snapshot, args.by, &scope), out).await?;
         }
     }
     snapshot.rollback().await?;
@@ -117,11 +131,14 @@ pub async fn focus(
     args: &FocusArgs,
     out: &mut dyn io::Write,
 ) -> Result<(), CostsError> {
-    let period = Period::new(args.from, args.to)?;
+    let scope = Scope {
+        period: Period::new(args.from, args.to)?,
+        project_id: args.project.clone(),
+    };
     let mut snapshot = pool
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?;
-    let rows = focus::rows(&mut snapshot, period);
+    let rows = focus::rows(&mut snapshot, &scope);
     match args.output {
         FocusOutput::Csv => write_csv(&focus::COLUMNS, rows, out).await?,
         FocusOutput::Json => write_json_array(&focus::COLUMNS, rows, out).await?,

@@ -141,15 +141,20 @@ pub async fn note_asked(
     .map(drop)
 }
 
-/// Writes the rule by which the finance views call a cost final.
+/// Writes the rule by which the finance views call a cost final. Under another one than before, all
+/// recordings are counted anew: at millions of them, this takes many seconds, in which writers wait.
 pub async fn set_final_after(pool: &PgPool, final_after: Duration) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("SET LOCAL statement_timeout = '10min'")
+        .execute(&mut *transaction)
+        .await?;
     sqlx::query!(
         r#"-- finance::set_final_after
         UPDATE archiver.finance_rules SET final_after = make_interval(secs => $1)
          WHERE final_after <> make_interval(secs => $1)"#,
         final_after.as_secs_f64(),
     )
-    .execute(pool)
-    .await
-    .map(drop)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await
 }

@@ -4,6 +4,7 @@
 //! Postgres keeps the invoice while it is compared, so that its length costs no memory here, and
 //! does the arithmetic, exact to the last digit. Nothing but schema `finance` is read.
 
+use chrono::NaiveDate;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use rust_decimal::Decimal;
@@ -33,6 +34,8 @@ pub enum Discrepancy {
     Rate,
     /// Another amount, and nothing tells why.
     Amount,
+    /// Ours, but of another project than the one that was asked for.
+    OtherProject,
     /// Ours began in another month.
     OutsidePeriod,
     /// We know the recording, but no cost of it.
@@ -45,13 +48,14 @@ pub enum Discrepancy {
 
 impl Discrepancy {
     /// Every kind, in the order of the bridge.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Rounding,
         Self::LateChange,
         Self::Duplicate,
         Self::Units,
         Self::Rate,
         Self::Amount,
+        Self::OtherProject,
         Self::OutsidePeriod,
         Self::CostUnknown,
         Self::MissingInOurs,
@@ -67,6 +71,7 @@ impl Discrepancy {
             Self::Units => "units_differ",
             Self::Rate => "rate_differs",
             Self::Amount => "amount_differs",
+            Self::OtherProject => "other_project",
             Self::OutsidePeriod => "outside_period",
             Self::CostUnknown => "cost_unknown",
             Self::MissingInOurs => "missing_in_ours",
@@ -85,6 +90,7 @@ impl Discrepancy {
             Self::Units => "another length was billed",
             Self::Rate => "the same length at another price",
             Self::Amount => "another amount, and nothing tells why",
+            Self::OtherProject => "of another project by our records",
             Self::OutsidePeriod => "began in another month by our records",
             Self::CostUnknown => "we know the recording, but the provider's API stated no cost",
             Self::MissingInOurs => "on the invoice, and unknown to us",
@@ -139,7 +145,8 @@ pub struct Comparison {
     connection: PoolConnection<Postgres>,
 }
 
-/// One row for each recording of the month or on the invoice.
+/// One row for each recording of the month or on the invoice. The two are asked for apart, because
+/// an OR would read all recordings; and so is what each cost when the month ended.
 const COMPARE: &str = "-- finance::compare_invoice
     INSERT INTO pg_temp.compared
     WITH theirs AS (
@@ -149,16 +156,15 @@ const COMPARE: &str = "-- finance::compare_invoice
                (SELECT max(scale(amount)) FROM pg_temp.invoice) AS decimals
           FROM pg_temp.invoice GROUP BY recording_id
     ), ours AS (
+        SELECT recording_id, billing_month, cost_usd, duration_secs, true AS in_project,
+               true AS in_period
+          FROM finance.recordings
+         WHERE billing_month = $1 AND ($2::text IS NULL OR project_id = $2)
+        UNION ALL
         SELECT recording_id, billing_month, cost_usd, duration_secs,
-               billing_month IS NOT DISTINCT FROM $1 AS in_period
-          FROM finance.recordings r
-         WHERE billing_month = $1
-            OR EXISTS (SELECT FROM theirs t WHERE t.recording_id = r.recording_id)
-    ), at_month_end AS (
-        SELECT DISTINCT ON (recording_id) recording_id, previous_cost_usd AS cost_usd
-          FROM finance.cost_changes
-         WHERE billing_month = $1 AND after_month_end
-         ORDER BY recording_id, observed_at
+               $2::text IS NULL OR project_id IS NOT DISTINCT FROM $2, false
+          FROM finance.recordings JOIN theirs USING (recording_id)
+         WHERE (billing_month = $1 AND ($2::text IS NULL OR project_id = $2)) IS NOT TRUE
     )
     SELECT coalesce(o.recording_id, t.recording_id) AS recording_id, t.line, t.lines,
            o.billing_month, coalesce(o.in_period, false) AS in_period, o.cost_usd,
@@ -169,6 +175,7 @@ const COMPARE: &str = "-- finance::compare_invoice
                WHEN o.recording_id IS NULL THEN 'missing_in_ours'
                WHEN t.recording_id IS NULL AND o.cost_usd IS NULL THEN 'matched'
                WHEN t.recording_id IS NULL THEN 'missing_on_invoice'
+               WHEN NOT o.in_project THEN 'other_project'
                WHEN NOT o.in_period THEN 'outside_period'
                WHEN o.cost_usd IS NULL THEN 'cost_unknown'
                WHEN o.cost_usd = t.amount THEN 'matched'
@@ -182,7 +189,11 @@ const COMPARE: &str = "-- finance::compare_invoice
            END AS discrepancy
       FROM ours o
       FULL JOIN theirs t ON t.recording_id = o.recording_id
-      LEFT JOIN at_month_end e ON e.recording_id = o.recording_id";
+      LEFT JOIN LATERAL (
+               SELECT previous_cost_usd AS cost_usd FROM finance.cost_changes
+                WHERE recording_id = o.recording_id AND billing_month = $1 AND after_month_end
+                  AND o.cost_usd <> t.amount
+                ORDER BY observed_at LIMIT 1) e ON true";
 
 impl Comparison {
     /// Begins with an empty invoice, on a connection of its own.
@@ -230,10 +241,46 @@ impl Comparison {
         .map(drop)
     }
 
-    /// Holds what was taken in against the recordings of a month.
-    pub async fn bridge(&mut self, month: Month) -> sqlx::Result<Bridge> {
+    /// In which months the invoice's recordings began by our records, and how many in each, the
+    /// most first.
+    pub async fn months(&mut self, project_id: Option<&str>) -> sqlx::Result<Vec<(Month, i64)>> {
+        let months: Vec<(NaiveDate, i64)> = sqlx::query_as(
+            "-- finance::invoice_months
+             SELECT billing_month, count(*)
+               FROM (SELECT DISTINCT recording_id FROM pg_temp.invoice) i
+               JOIN finance.recordings USING (recording_id)
+              WHERE billing_month IS NOT NULL AND ($1::text IS NULL OR project_id = $1)
+              GROUP BY billing_month
+              ORDER BY count(*) DESC, billing_month",
+        )
+        .bind(project_id)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let months = months.into_iter();
+        Ok(months.map(|(day, number)| (day.into(), number)).collect())
+    }
+
+    /// The projects that have recordings in a month, by their bytes.
+    pub async fn projects(&mut self, month: Month) -> sqlx::Result<Vec<String>> {
+        sqlx::query_scalar(
+            "-- finance::projects_of_month
+             SELECT project_id FROM finance.monthly_costs
+              WHERE billing_month = $1 AND project_id IS NOT NULL
+              ORDER BY project_id COLLATE \"C\"",
+        )
+        .bind(month.first_day())
+        .fetch_all(&mut *self.connection)
+        .await
+    }
+
+    /// Holds what was taken in against the recordings of a month, of one project or of all.
+    pub async fn bridge(&mut self, month: Month, project_id: Option<&str>) -> sqlx::Result<Bridge> {
+        sqlx::query("-- finance::analyze_invoice\nANALYZE pg_temp.invoice")
+            .execute(&mut *self.connection)
+            .await?;
         sqlx::query(COMPARE)
             .bind(month.first_day())
+            .bind(project_id)
             .execute(&mut *self.connection)
             .await?;
         let sums = sqlx::query(
@@ -303,8 +350,7 @@ fn cells(row: &PgRow) -> sqlx::Result<Row> {
         Cell::Text(row.try_get("discrepancy")?),
         Cell::Id(row.try_get("recording_id")?),
         row.try_get::<Option<i64>, _>("line")?.into(),
-        row.try_get::<Option<chrono::NaiveDate>, _>("billing_month")?
-            .into(),
+        row.try_get::<Option<NaiveDate>, _>("billing_month")?.into(),
         Cell::usd(row.try_get("cost_usd")?),
         Cell::usd(row.try_get("amount")?),
         Cell::usd(row.try_get("difference")?),

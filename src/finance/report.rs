@@ -3,11 +3,16 @@
 //! Nothing but schema `finance` is read, so that a role which may read only that can report.
 //! [`export`] writes what machines read; what people read is made in `cli::report`.
 
+use std::fmt;
+
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use sqlx::PgConnection;
 
+use crate::printable::printable;
+
 pub mod cell;
+pub mod changes;
 pub mod export;
 pub mod focus;
 pub mod period;
@@ -15,6 +20,27 @@ mod rows;
 
 pub use cell::Cell;
 pub use period::{Month, Period};
+
+/// Which recordings a report is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    pub period: Period,
+    /// Of this project only; those that no project has found yet are nobody's.
+    pub project_id: Option<String>,
+}
+
+impl fmt::Display for Scope {
+    /// As part of a sentence: ` in 2026-03 of project p`; empty where nothing bounds it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.period != Period::default() {
+            write!(f, " {}", self.period)?;
+        }
+        match &self.project_id {
+            Some(project) => write!(f, " of project {}", printable(project)),
+            None => Ok(()),
+        }
+    }
+}
 
 /// One line of a report: a cell for each of [`Grouping::columns`].
 pub type Row = Vec<Cell>;
@@ -89,16 +115,16 @@ impl Grouping {
 /// The rows of a report as the database sends them, sorted: by month, session or project, and
 /// for recordings by month and start. Rows without a month or a project come last, and those
 /// without a month are left out when the period has a bound.
-pub fn rows(
-    connection: &mut PgConnection,
+pub fn rows<'a>(
+    connection: &'a mut PgConnection,
     grouping: Grouping,
-    period: Period,
-) -> BoxStream<'_, sqlx::Result<Row>> {
+    scope: &'a Scope,
+) -> BoxStream<'a, sqlx::Result<Row>> {
     match grouping {
-        Grouping::Month => rows::by_month(connection, period).boxed(),
-        Grouping::Session => rows::by_session(connection, period).boxed(),
-        Grouping::Project => rows::by_project(connection, period).boxed(),
-        Grouping::Recording => rows::by_recording(connection, period).boxed(),
+        Grouping::Month => rows::by_month(connection, scope).boxed(),
+        Grouping::Session => rows::by_session(connection, scope).boxed(),
+        Grouping::Project => rows::by_project(connection, scope).boxed(),
+        Grouping::Recording => rows::by_recording(connection, scope).boxed(),
     }
 }
 
@@ -116,32 +142,58 @@ pub struct Remarks {
     pub without_session: i64,
 }
 
-/// Counts the [`Remarks`] to the same report.
+/// Counts the [`Remarks`] to the same report: from the months' sums, and for sessions from the
+/// recordings of the period, which that report reads anyway.
 pub async fn remarks(
     connection: &mut PgConnection,
     grouping: Grouping,
-    period: Period,
+    scope: &Scope,
 ) -> sqlx::Result<Remarks> {
-    sqlx::query_as!(
+    let of_months = sqlx::query_as!(
         Remarks,
         r#"-- finance::report::remarks
-        SELECT count(*) FILTER (WHERE listed AND cost_state = 'provisional') AS "provisional!",
-               count(*) FILTER (WHERE listed AND cost_state = 'missing') AS "missing_cost!",
-               count(*) FILTER (WHERE NOT month_known) AS "without_month!",
-               count(*) FILTER (WHERE in_period AND NOT session_known) AS "without_session!"
-          FROM (SELECT cost_state, in_period, month_known, session_known,
-                       in_period AND session_known AS listed
-                  FROM finance.recordings,
-               LATERAL (SELECT ($1::date IS NULL AND $2::date IS NULL)
-                               OR billing_month IS NOT NULL AS month_known,
-                               NOT $3::boolean OR room_session_id IS NOT NULL AS session_known,
-                               coalesce(($1::date IS NULL OR billing_month >= $1)
-                                    AND ($2::date IS NULL OR billing_month <= $2), false)
-                                   AS in_period) known) recordings"#,
-        period.first_day_of_from(),
-        period.first_day_of_to(),
-        grouping == Grouping::Session,
+        SELECT coalesce(sum(provisional) FILTER (WHERE in_period), 0)::bigint AS "provisional!",
+               coalesce(sum(missing_cost) FILTER (WHERE in_period), 0)::bigint AS "missing_cost!",
+               coalesce(sum(recordings) FILTER (WHERE NOT month_known), 0)::bigint
+                   AS "without_month!",
+               0::bigint AS "without_session!"
+          FROM finance.monthly_costs,
+       LATERAL (SELECT ($1::date IS NULL AND $2::date IS NULL)
+                       OR billing_month IS NOT NULL AS month_known,
+                       coalesce(($1::date IS NULL OR billing_month >= $1)
+                            AND ($2::date IS NULL OR billing_month <= $2), false)
+                           AS in_period) known
+         WHERE $3::text IS NULL OR project_id = $3"#,
+        scope.period.first_day_of_from(),
+        scope.period.first_day_of_to(),
+        scope.project_id.as_deref(),
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if grouping != Grouping::Session {
+        return Ok(of_months);
+    }
+    let of_sessions = sqlx::query!(
+        r#"-- finance::report::session_remarks
+        SELECT count(*) FILTER (WHERE room_session_id IS NOT NULL AND cost_state = 'provisional')
+                   AS "provisional!",
+               count(*) FILTER (WHERE room_session_id IS NOT NULL AND cost_state = 'missing')
+                   AS "missing_cost!",
+               count(*) FILTER (WHERE room_session_id IS NULL) AS "without_session!"
+          FROM finance.recordings
+         WHERE ($1::date IS NULL OR billing_month >= $1)
+           AND ($2::date IS NULL OR billing_month <= $2)
+           AND ($3::text IS NULL OR project_id = $3)"#,
+        scope.period.first_day_of_from(),
+        scope.period.first_day_of_to(),
+        scope.project_id.as_deref(),
     )
     .fetch_one(connection)
-    .await
+    .await?;
+    Ok(Remarks {
+        provisional: of_sessions.provisional,
+        missing_cost: of_sessions.missing_cost,
+        without_session: of_sessions.without_session,
+        ..of_months
+    })
 }

@@ -24,7 +24,7 @@ pub struct Coverage {
     pub longest_unread_since: Option<DateTime<Utc>>,
 }
 
-/// Looks through all archived rows once.
+/// Adds up the days' sums; of rows, reads only those of the day on which that time begins.
 pub async fn coverage(pool: &PgPool, within: Duration) -> Result<Coverage, QueueError> {
     read(pool, within).answered("measure the coverage").await
 }

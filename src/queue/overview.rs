@@ -152,43 +152,39 @@ async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>>
         .await
 }
 
-/// Looks at the whole queue, and at what was read again `within` some time. Counting reads every row once.
+/// Looks at the whole queue, and at what was read again `within` some time. What was archived long
+/// ago is not read: its sums are kept.
 pub async fn overview(pool: &PgPool, within: Duration) -> Result<Overview, OverviewError> {
     let mut snapshot = snapshot(pool).await?;
     let counts = sqlx::query!(
         r#"-- queue::overview::overview
-        SELECT now() AS "now!",
-               count(*) FILTER (WHERE state = 'pending') AS "pending!",
-               count(*) FILTER (WHERE state = 'in_progress') AS "in_progress!",
-               count(*) FILTER (WHERE state = 'archived') AS "archived!",
-               count(*) FILTER (WHERE state = 'failed') AS "failed!",
-               count(*) FILTER (WHERE state = 'pending' AND next_attempt_at <= now()) AS "due!",
-               count(*) FILTER (WHERE state = 'pending' AND next_attempt_at > now())
-                   AS "waiting!",
-               min(next_attempt_at) FILTER (WHERE state = 'pending' AND next_attempt_at > now())
-                   AS next_due_at,
-               min(next_attempt_at) FILTER (WHERE state = 'pending' AND next_attempt_at <= now())
-                   AS oldest_due_at,
-               min(enqueued_at) FILTER (WHERE state = 'pending') AS oldest_pending_enqueued_at,
-               coalesce(sum(size_bytes) FILTER (WHERE state = 'archived'), 0)::bigint
-                   AS "size_bytes!",
-               count(*) FILTER (WHERE archived_today) AS "recordings_today!",
-               coalesce(sum(size_bytes) FILTER (WHERE archived_today), 0)::bigint
-                   AS "size_bytes_today!",
-               count(*) FILTER (WHERE archived_last_24h) AS "recordings_last_24h!",
-               coalesce(sum(size_bytes) FILTER (WHERE archived_last_24h), 0)::bigint
-                   AS "size_bytes_last_24h!",
-               count(*) FILTER (WHERE archived_last_hour) AS "recordings_last_hour!",
-               coalesce(sum(size_bytes) FILTER (WHERE archived_last_hour), 0)::bigint
-                   AS "size_bytes_last_hour!",
-               min(archived_at) FILTER (WHERE archived_last_hour) AS first_last_hour_at
-          FROM archiver.recordings,
-       LATERAL (SELECT state = 'archived' AND archived_at >= date_trunc('day', now(), 'UTC')
-                           AS archived_today,
-                       state = 'archived' AND archived_at > now() - interval '24 hours'
-                           AS archived_last_24h,
-                       state = 'archived' AND archived_at > now() - interval '1 hour'
-                           AS archived_last_hour) recent"#
+        SELECT now() AS "now!", queue.*, lately.*,
+               (SELECT count(*) FROM archiver.recordings WHERE state = 'in_progress')
+                   AS "in_progress!",
+               (SELECT count(*) FROM archiver.recordings WHERE state = 'failed') AS "failed!"
+          FROM (SELECT count(*) AS "pending!",
+                       count(*) FILTER (WHERE next_attempt_at <= now()) AS "due!",
+                       count(*) FILTER (WHERE next_attempt_at > now()) AS "waiting!",
+                       min(next_attempt_at) FILTER (WHERE next_attempt_at > now()) AS next_due_at,
+                       min(next_attempt_at) FILTER (WHERE next_attempt_at <= now())
+                           AS oldest_due_at,
+                       min(enqueued_at) AS oldest_pending_enqueued_at
+                  FROM archiver.recordings WHERE state = 'pending') queue,
+               (SELECT count(*) FILTER (WHERE is_today) AS "recordings_today!",
+                       coalesce(sum(size_bytes) FILTER (WHERE is_today), 0)::bigint
+                           AS "size_bytes_today!",
+                       count(*) FILTER (WHERE is_last_24h) AS "recordings_last_24h!",
+                       coalesce(sum(size_bytes) FILTER (WHERE is_last_24h), 0)::bigint
+                           AS "size_bytes_last_24h!",
+                       count(*) FILTER (WHERE is_last_hour) AS "recordings_last_hour!",
+                       coalesce(sum(size_bytes) FILTER (WHERE is_last_hour), 0)::bigint
+                           AS "size_bytes_last_hour!",
+                       min(archived_at) FILTER (WHERE is_last_hour) AS first_last_hour_at
+                  FROM archiver.recordings,
+               LATERAL (SELECT archived_at >= date_trunc('day', now(), 'UTC') AS is_today,
+                               archived_at > now() - interval '24 hours' AS is_last_24h,
+                               archived_at > now() - interval '1 hour' AS is_last_hour) recent
+                 WHERE state = 'archived' AND archived_at > now() - interval '25 hours') lately"#
     )
     .fetch_one(&mut *snapshot)
     .await?;
@@ -204,7 +200,7 @@ pub async fn overview(pool: &PgPool, within: Duration) -> Result<Overview, Overv
         states: States {
             pending: counts.pending,
             in_progress: counts.in_progress,
-            archived: counts.archived,
+            archived: coverage.recordings,
             failed: counts.failed,
         },
         due: counts.due,
@@ -214,8 +210,8 @@ pub async fn overview(pool: &PgPool, within: Duration) -> Result<Overview, Overv
         oldest_pending_enqueued_at: counts.oldest_pending_enqueued_at,
         claims,
         archived: Archived {
-            recordings: counts.archived,
-            size_bytes: counts.size_bytes,
+            recordings: coverage.recordings,
+            size_bytes: coverage.size_bytes,
             recordings_today: counts.recordings_today,
             size_bytes_today: counts.size_bytes_today,
             recordings_last_24h: counts.recordings_last_24h,

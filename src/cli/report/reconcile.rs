@@ -18,6 +18,7 @@ use crate::finance::reconcile::{
 };
 use crate::finance::report::export::{write_csv, write_json_array};
 use crate::finance::report::{Cell, Month, Row};
+use crate::printable::printable;
 
 /// Batches of lines that are read ahead.
 const AHEAD: usize = 4;
@@ -28,9 +29,12 @@ pub struct ReconcileArgs {
     /// The invoice, as CSV with a header
     #[arg(long, value_name = "FILE")]
     pub invoice: PathBuf,
-    /// The month that it bills (UTC)
+    /// The month that it bills (UTC) [default: the one in which most of its recordings began]
     #[arg(long, value_name = "YYYY-MM")]
-    pub month: Month,
+    pub month: Option<Month>,
+    /// The SignalWire project that it bills [default: all that share the database]
+    #[arg(long, value_name = "ID")]
+    pub project: Option<String>,
     /// Its column with the recording IDs
     #[arg(long, value_name = "NAME", default_value = "recording_id")]
     pub id_column: String,
@@ -64,10 +68,22 @@ pub(in crate::cli) async fn run(
 ) -> anyhow::Result<Exit> {
     let mut comparison = Comparison::begin(pool).await?;
     let others = take_in(&mut comparison, args).await?;
-    let bridge = comparison.bridge(args.month).await?;
+    let project = args.project.as_deref();
+    let (month, mut notes) = match args.month {
+        Some(month) => (month, Vec::new()),
+        None => infer(&comparison.months(project).await?)?,
+    };
+    if project.is_none() {
+        notes.extend(several(&comparison.projects(month).await?));
+    }
+    let bridge = comparison.bridge(month, project).await?;
     match args.output {
         ReconcileOutput::Table => {
-            write_bridge(&bridge, args.month, out)?;
+            write_notes(&notes, out)?;
+            if !notes.is_empty() {
+                writeln!(out)?;
+            }
+            write_bridge(&bridge, month, out)?;
             write_others(&others, out)?;
             write_differences(&mut comparison, out).await?;
         }
@@ -75,6 +91,7 @@ pub(in crate::cli) async fn run(
         ReconcileOutput::Json => write_json_array(&COLUMNS, comparison.differences(), out).await?,
     }
     if args.output != ReconcileOutput::Table {
+        write_notes(&notes, &mut io::stderr())?;
         write_others(&others, &mut io::stderr())?;
     }
     comparison.end().await?;
@@ -82,6 +99,49 @@ pub(in crate::cli) async fn run(
         Exit::Done
     } else {
         Exit::Failed
+    })
+}
+
+/// The month in which most of the invoice's recordings began, and that it was chosen.
+fn infer(months: &[(Month, i64)]) -> Result<(Month, Vec<String>), UsageError> {
+    match *months {
+        [] => Err(UsageError(
+            "no recording of the invoice is known here with the month in which it began; name the \
+             month that it bills with --month YYYY-MM"
+                .to_owned(),
+        )),
+        [(one, number), (other, same), ..] if number == same => Err(UsageError(format!(
+            "as many of the invoice's recordings began in {one} as in {other} ({number}); name the \
+             month that it bills with --month YYYY-MM"
+        ))),
+        [(month, number), ref others @ ..] => {
+            let mut notes = vec![format!(
+                "Taken to bill {month}, in which {} of it began; --month names another.",
+                human::count(number, "recording")
+            )];
+            if !others.is_empty() {
+                let others = others
+                    .iter()
+                    .map(|(month, number)| format!("{number} in {month}"));
+                let others = others.collect::<Vec<_>>().join(", ");
+                notes.push(format!(
+                    "Outside of it: {others}, listed as outside_period."
+                ));
+            }
+            Ok((month, notes))
+        }
+    }
+}
+
+/// That an invoice is held against more than one project.
+fn several(projects: &[String]) -> Option<String> {
+    (projects.len() > 1).then(|| {
+        let named: Vec<_> = projects.iter().map(|project| printable(project)).collect();
+        format!(
+            "Held against all {} projects of that month: {}; --project takes one of them.",
+            projects.len(),
+            named.join(", ")
+        )
     })
 }
 
@@ -112,6 +172,10 @@ async fn take_in(comparison: &mut Comparison, args: &ReconcileArgs) -> anyhow::R
     }
     let read = reading.await.context("read the invoice")?;
     read.map_err(|error: InvoiceError| UsageError(format!("{path}: {error}")).into())
+}
+
+fn write_notes(notes: &[String], out: &mut dyn io::Write) -> io::Result<()> {
+    notes.iter().try_for_each(|note| writeln!(out, "{note}"))
 }
 
 fn write_bridge(bridge: &Bridge, month: Month, out: &mut dyn io::Write) -> io::Result<()> {

@@ -3,12 +3,14 @@
 use std::io;
 
 use futures_util::TryStreamExt as _;
+use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
 use super::CostsError;
 use super::amounts::Amounts;
+use super::bar::{self, bar};
 use crate::cli::human;
-use crate::finance::report::{self, Cell, Grouping, Month, Period, Remarks, Row};
+use crate::finance::report::{self, Cell, Grouping, Month, Remarks, Row, Scope};
 use crate::printable::printable;
 
 /// The columns shown to people, each with its heading.
@@ -58,25 +60,28 @@ const fn shown(grouping: Grouping) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// Left out for bars where there is no room for both: a project that is the same in every row, and
+/// counts whose sums stand below the table.
+const EXPENDABLE: [&str; 3] = ["project_id", "provisional", "missing_cost"];
+
 /// Reads the whole report, because columns cannot be aligned before the last row is known.
 pub(super) async fn write(
     snapshot: &mut PgConnection,
     grouping: Grouping,
-    period: Period,
+    scope: &Scope,
+    terminal: Option<usize>,
     out: &mut dyn io::Write,
 ) -> Result<(), CostsError> {
-    let rows: Vec<Row> = report::rows(snapshot, grouping, period)
+    let rows: Vec<Row> = report::rows(snapshot, grouping, scope)
         .try_collect()
         .await?;
-    let remarks = report::remarks(snapshot, grouping, period).await?;
+    let remarks = report::remarks(snapshot, grouping, scope).await?;
     if rows.is_empty() {
-        let bounds = match period.to_string() {
-            none if none.is_empty() => none,
-            bounds => format!(" {bounds}"),
-        };
-        writeln!(out, "No recordings to report{bounds}.")?;
+        writeln!(out, "No recordings to report{scope}.")?;
     } else {
-        writeln!(out, "{}", layout(grouping, &rows)?)?;
+        let table = Table::new(grouping, &rows)?;
+        let barred = terminal.and_then(|width| table.with_bars(width));
+        writeln!(out, "{}", barred.unwrap_or_else(|| table.plain()))?;
     }
     for line in explanations(remarks) {
         writeln!(out, "{line}")?;
@@ -85,56 +90,134 @@ pub(super) async fn write(
     Ok(())
 }
 
-fn layout(grouping: Grouping, rows: &[Row]) -> Result<String, CostsError> {
-    // The columns of the report, in the order in which they are shown.
-    let columns: Vec<(usize, &str, &str)> = shown(grouping)
-        .iter()
-        .filter_map(|(name, heading)| {
-            let index = grouping
-                .columns()
-                .iter()
-                .position(|column| column == name)?;
-            Some((index, *name, *heading))
-        })
-        .collect();
-    let spelled: Vec<_> = rows
-        .iter()
-        .map(|row| row.iter().find_map(amount_in))
-        .collect();
-    let amounts = Amounts::new(&spelled)?;
+/// The rows of a report with all that is shown of them.
+struct Table<'a> {
+    rows: &'a [Row],
+    /// Place in the row, name and heading, in the order in which they are shown.
+    columns: Vec<(usize, &'static str, &'static str)>,
+    amounts: Amounts,
+}
 
-    let mut lines: Vec<Vec<String>> = rows
-        .iter()
-        .zip(&amounts.rows)
-        .map(|(row, amount)| {
-            columns
-                .iter()
-                .map(|(index, name, _)| match *name {
-                    "cost_usd" => amount.map_or_else(unknown, |amount| amounts.spell(amount)),
-                    name => text(name, &row[*index]),
-                })
-                .collect()
+impl<'a> Table<'a> {
+    fn new(grouping: Grouping, rows: &'a [Row]) -> Result<Self, CostsError> {
+        let columns = shown(grouping)
+            .iter()
+            .filter_map(|(name, heading)| {
+                let index = grouping
+                    .columns()
+                    .iter()
+                    .position(|column| column == name)?;
+                Some((index, *name, *heading))
+            })
+            .collect();
+        let spelled: Vec<_> = rows
+            .iter()
+            .map(|row| row.iter().find_map(amount_in))
+            .collect();
+        Ok(Self {
+            rows,
+            columns,
+            amounts: Amounts::new(&spelled)?,
         })
-        .collect();
-    if let Some(rounding) = amounts.rounding {
-        lines.push(last_line("rounding", &columns, |name, _| {
-            (name == "cost_usd").then(|| amounts.spell(rounding))
-        }));
     }
-    lines.push(last_line("total", &columns, |name, index| match name {
-        "cost_usd" => Some(
-            amounts
-                .total
-                .map_or_else(unknown, |total| amounts.spell(total)),
-        ),
-        name => sum(rows, index).map(|sum| number(name, sum)),
-    }));
 
-    let headings: Vec<&str> = columns.iter().map(|(_, _, heading)| *heading).collect();
-    let right: Vec<usize> = (0..columns.len())
-        .filter(|place| is_number(columns[*place].1))
-        .collect();
-    Ok(human::table(&headings, &right, lines))
+    fn plain(&self) -> String {
+        self.layout(&self.columns, None)
+    }
+
+    /// The same with a bar at the end of each row, within `width`; `None` where there is no room,
+    /// whatever is left out, or nothing to be seen.
+    fn with_bars(&self, width: usize) -> Option<String> {
+        let room = |columns: &[(usize, &str, &str)]| {
+            let lines = self.layout(columns, None);
+            let widest = lines.lines().map(|line| line.chars().count()).max()?;
+            width
+                .checked_sub(widest + 2)
+                .filter(|left| *left >= bar::NARROWEST)
+        };
+        let mut columns = self.columns.clone();
+        let mut expendable = EXPENDABLE.iter().filter(|name| self.is_expendable(name));
+        let mut one_project = None;
+        let cells = loop {
+            if let Some(left) = room(&columns) {
+                break left.min(bar::WIDEST);
+            }
+            let dropped = expendable.next()?;
+            if let Some(at) = columns.iter().position(|(_, name, _)| name == dropped) {
+                let (index, name, _) = columns.remove(at);
+                if name == "project_id" {
+                    one_project = Some(text(name, &self.rows.first()?[index]));
+                }
+            }
+        };
+        let known = self.amounts.rows.iter().flatten();
+        let largest = known.max().filter(|amount| **amount > Decimal::ZERO)?;
+        let bars = self.amounts.rows.iter();
+        let bars = bars.map(|amount| bar(*amount, *largest, cells)).collect();
+        let table = self.layout(&columns, Some(bars));
+        Some(match one_project {
+            Some(project) => format!("project {project}\n{table}"),
+            None => table,
+        })
+    }
+
+    /// The first column says what the rows are.
+    fn is_expendable(&self, expendable: &str) -> bool {
+        let named = self.columns.iter().skip(1);
+        let place = named
+            .filter(|(_, name, _)| *name == expendable)
+            .map(|(index, ..)| *index)
+            .next();
+        let all_same = |place: usize| {
+            let mut cells = self.rows.iter().map(|row| &row[place]);
+            let first = cells.next();
+            cells.all(|cell| Some(cell) == first)
+        };
+        place.is_some_and(|place| expendable != "project_id" || all_same(place))
+    }
+
+    fn layout(&self, columns: &[(usize, &str, &str)], bars: Option<Vec<String>>) -> String {
+        let amounts = &self.amounts;
+        let mut lines: Vec<Vec<String>> = self
+            .rows
+            .iter()
+            .zip(&amounts.rows)
+            .map(|(row, amount)| {
+                columns
+                    .iter()
+                    .map(|(index, name, _)| match *name {
+                        "cost_usd" => amount.map_or_else(unknown, |amount| amounts.spell(amount)),
+                        name => text(name, &row[*index]),
+                    })
+                    .collect()
+            })
+            .collect();
+        if let Some(rounding) = amounts.rounding {
+            lines.push(last_line("rounding", columns, |name, _| {
+                (name == "cost_usd").then(|| amounts.spell(rounding))
+            }));
+        }
+        lines.push(last_line("total", columns, |name, index| match name {
+            "cost_usd" => Some(
+                amounts
+                    .total
+                    .map_or_else(unknown, |total| amounts.spell(total)),
+            ),
+            name => sum(self.rows, index).map(|sum| number(name, sum)),
+        }));
+
+        let mut headings: Vec<&str> = columns.iter().map(|(_, _, heading)| *heading).collect();
+        let right: Vec<usize> = (0..columns.len())
+            .filter(|place| is_number(columns[*place].1))
+            .collect();
+        if let Some(bars) = bars {
+            headings.push("");
+            for (line, bar) in lines.iter_mut().zip(bars) {
+                line.push(bar);
+            }
+        }
+        human::table(&headings, &right, lines)
+    }
 }
 
 /// A line under the rows: its label in the first column, then what `value` gives for each.
@@ -205,6 +288,7 @@ fn text(name: &str, cell: &Cell) -> String {
         Cell::Integer(value) => number(name, i128::from(*value)),
         Cell::Day(day) => Month::from(*day).to_string(),
         Cell::Time(time) => human::time(*time),
+        Cell::Truth(truth) => truth.to_string(),
     }
 }
 

@@ -18,6 +18,7 @@ pub enum Cell {
     Usd(String),
     Day(NaiveDate),
     Time(DateTime<Utc>),
+    Truth(bool),
 }
 
 impl Cell {
@@ -46,6 +47,7 @@ impl Cell {
             Self::Integer(number) => Some(number.to_string()),
             Self::Day(day) => Some(day.to_string()),
             Self::Time(time) => Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            Self::Truth(truth) => Some(truth.to_string()),
         }
     }
 }
@@ -55,11 +57,12 @@ fn looks_like_a_formula(text: &str) -> bool {
 }
 
 impl Serialize for Cell {
-    /// Integers as numbers, null as null, all else as strings; money too, because most readers
+    /// Integers as numbers, truths and null as themselves, all else as strings; money too, because most readers
     /// make a float of a JSON number.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Integer(number) => serializer.serialize_i64(*number),
+            Self::Truth(truth) => serializer.serialize_bool(*truth),
             other => other.plain().serialize(serializer),
         }
     }

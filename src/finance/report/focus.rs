@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::PgConnection;
 
-use super::{Cell, Period, Row};
+use super::{Cell, Row, Scope};
 
 /// The columns in the order of [`rows`].
 pub const COLUMNS: [&str; 20] = [
@@ -37,7 +37,10 @@ pub const COLUMNS: [&str; 20] = [
 
 /// The rows as the database sends them, by month, start and ID. Ends of periods are exclusive, as
 /// FOCUS has it.
-pub fn rows(connection: &mut PgConnection, period: Period) -> BoxStream<'_, sqlx::Result<Row>> {
+pub fn rows<'a>(
+    connection: &'a mut PgConnection,
+    scope: &'a Scope,
+) -> BoxStream<'a, sqlx::Result<Row>> {
     let text = |text: &str| Cell::from(text.to_owned());
     sqlx::query!(
         r#"-- finance::report::focus
@@ -52,9 +55,11 @@ pub fn rows(connection: &mut PgConnection, period: Period) -> BoxStream<'_, sqlx
          WHERE cost_usd IS NOT NULL AND billing_month IS NOT NULL
            AND ($1::date IS NULL OR billing_month >= $1)
            AND ($2::date IS NULL OR billing_month <= $2)
+           AND ($3::text IS NULL OR project_id = $3)
          ORDER BY billing_month, started_at NULLS LAST, recording_id"#,
-        period.first_day_of_from(),
-        period.first_day_of_to(),
+        scope.period.first_day_of_from(),
+        scope.period.first_day_of_to(),
+        scope.project_id.as_deref(),
     )
     .fetch(connection)
     .map_ok(move |row| {

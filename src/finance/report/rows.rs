@@ -6,12 +6,12 @@
 use futures_util::{Stream, TryStreamExt as _};
 use sqlx::PgConnection;
 
-use super::{Cell, Period, Row};
+use super::{Cell, Row, Scope};
 
-pub(super) fn by_month(
-    connection: &mut PgConnection,
-    period: Period,
-) -> impl Stream<Item = sqlx::Result<Row>> + Send + '_ {
+pub(super) fn by_month<'a>(
+    connection: &'a mut PgConnection,
+    scope: &'a Scope,
+) -> impl Stream<Item = sqlx::Result<Row>> + Send + 'a {
     sqlx::query!(
         r#"-- finance::report::by_month
         SELECT billing_month, project_id, recordings, archived, duration_secs, size_bytes,
@@ -19,9 +19,11 @@ pub(super) fn by_month(
           FROM finance.monthly_costs
          WHERE ($1::date IS NULL OR billing_month >= $1)
            AND ($2::date IS NULL OR billing_month <= $2)
+           AND ($3::text IS NULL OR project_id = $3)
          ORDER BY billing_month NULLS LAST, project_id COLLATE "C" NULLS LAST"#,
-        period.first_day_of_from(),
-        period.first_day_of_to(),
+        scope.period.first_day_of_from(),
+        scope.period.first_day_of_to(),
+        scope.project_id.as_deref(),
     )
     .fetch(connection)
     .map_ok(|row| {
@@ -39,10 +41,10 @@ pub(super) fn by_month(
     })
 }
 
-pub(super) fn by_session(
-    connection: &mut PgConnection,
-    period: Period,
-) -> impl Stream<Item = sqlx::Result<Row>> + Send + '_ {
+pub(super) fn by_session<'a>(
+    connection: &'a mut PgConnection,
+    scope: &'a Scope,
+) -> impl Stream<Item = sqlx::Result<Row>> + Send + 'a {
     sqlx::query!(
         r#"-- finance::report::by_session
         SELECT room_session_id, project_id, billing_month, recordings, duration_secs,
@@ -50,10 +52,12 @@ pub(super) fn by_session(
           FROM finance.session_costs
          WHERE ($1::date IS NULL OR billing_month >= $1)
            AND ($2::date IS NULL OR billing_month <= $2)
+           AND ($3::text IS NULL OR project_id = $3)
          ORDER BY billing_month NULLS LAST, room_session_id,
                   project_id COLLATE "C" NULLS LAST"#,
-        period.first_day_of_from(),
-        period.first_day_of_to(),
+        scope.period.first_day_of_from(),
+        scope.period.first_day_of_to(),
+        scope.project_id.as_deref(),
     )
     .fetch(connection)
     .map_ok(|row| {
@@ -69,10 +73,10 @@ pub(super) fn by_session(
     })
 }
 
-pub(super) fn by_project(
-    connection: &mut PgConnection,
-    period: Period,
-) -> impl Stream<Item = sqlx::Result<Row>> + Send + '_ {
+pub(super) fn by_project<'a>(
+    connection: &'a mut PgConnection,
+    scope: &'a Scope,
+) -> impl Stream<Item = sqlx::Result<Row>> + Send + 'a {
     sqlx::query!(
         r#"-- finance::report::by_project
         SELECT project_id,
@@ -86,10 +90,12 @@ pub(super) fn by_project(
           FROM finance.monthly_costs
          WHERE ($1::date IS NULL OR billing_month >= $1)
            AND ($2::date IS NULL OR billing_month <= $2)
+           AND ($3::text IS NULL OR project_id = $3)
          GROUP BY project_id
          ORDER BY project_id COLLATE "C" NULLS LAST"#,
-        period.first_day_of_from(),
-        period.first_day_of_to(),
+        scope.period.first_day_of_from(),
+        scope.period.first_day_of_to(),
+        scope.project_id.as_deref(),
     )
     .fetch(connection)
     .map_ok(|row| {
@@ -106,10 +112,10 @@ pub(super) fn by_project(
     })
 }
 
-pub(super) fn by_recording(
-    connection: &mut PgConnection,
-    period: Period,
-) -> impl Stream<Item = sqlx::Result<Row>> + Send + '_ {
+pub(super) fn by_recording<'a>(
+    connection: &'a mut PgConnection,
+    scope: &'a Scope,
+) -> impl Stream<Item = sqlx::Result<Row>> + Send + 'a {
     sqlx::query!(
         r#"-- finance::report::by_recording
         SELECT recording_id, project_id, room_session_id, billing_month, started_at,
@@ -118,9 +124,11 @@ pub(super) fn by_recording(
           FROM finance.recordings
          WHERE ($1::date IS NULL OR billing_month >= $1)
            AND ($2::date IS NULL OR billing_month <= $2)
+           AND ($3::text IS NULL OR project_id = $3)
          ORDER BY billing_month NULLS LAST, started_at NULLS LAST, recording_id"#,
-        period.first_day_of_from(),
-        period.first_day_of_to(),
+        scope.period.first_day_of_from(),
+        scope.period.first_day_of_to(),
+        scope.project_id.as_deref(),
     )
     .fetch(connection)
     .map_ok(|row| {

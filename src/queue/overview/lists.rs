@@ -76,7 +76,8 @@ pub(super) async fn damaged(snapshot: &mut PgConnection) -> sqlx::Result<Vec<Kin
         r#"-- queue::overview::overview
         SELECT error_kind AS "error_kind!", count(*) AS "recordings!"
           FROM archiver.recordings
-         WHERE state = 'archived' AND error_kind IN ('checksum_mismatch', 'object_missing')
+         WHERE state = 'archived' AND error_kind IS NOT NULL
+           AND error_kind IN ('checksum_mismatch', 'object_missing')
          GROUP BY error_kind
          ORDER BY count(*) DESC, error_kind"#
     )

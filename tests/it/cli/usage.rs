@@ -11,7 +11,7 @@ use super::{id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "run",
     "archive",
     "enqueue",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 22] = [
     "status",
     "retry",
     "report costs",
+    "report changes",
     "report focus",
     "report reconcile",
     "reprice",

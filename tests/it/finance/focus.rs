@@ -10,6 +10,7 @@ async fn exported(pool: &PgPool, output: FocusOutput) -> String {
     let args = FocusArgs {
         from: None,
         to: Some("2026-02".parse().unwrap()),
+        project: None,
         output,
     };
     let mut out = Vec::new();

@@ -32,17 +32,12 @@ async fn reconcile(world: &World, invoice: &str, more: &[&str]) -> Ended {
     let file = directory.path().join("invoice.csv");
     fs::write(&file, invoice).unwrap();
     let file = file.display().to_string();
-    let mut words = vec![
-        "report",
-        "reconcile",
-        "--invoice",
-        &file,
-        "--month",
-        "2026-03",
-    ];
+    let mut words = vec!["report", "reconcile", "--invoice", &file];
     words.extend(more);
     Binary::of(world).run(&words).await
 }
+
+const IN_MARCH: [&str; 2] = ["--month", "2026-03"];
 
 #[tokio::test]
 async fn an_invoice_that_agrees_but_for_rounding_closes() {
@@ -54,7 +49,7 @@ async fn an_invoice_that_agrees_but_for_rounding_closes() {
         id(1),
         id(2)
     );
-    let run = reconcile(&world, &invoice, &[]).await;
+    let run = reconcile(&world, &invoice, &IN_MARCH).await;
     assert_eq!(run.code, Some(0), "{run:?}");
     insta::assert_snapshot!(run.stdout, @r"
                           recordings      USD
@@ -123,6 +118,8 @@ async fn every_difference_has_its_kind_and_the_bridge_is_exact() {
     seed_march(&world).await;
     let invoice = invoice_of_march();
     let columns = [
+        "--month",
+        "2026-03",
         "--id-column",
         "item",
         "--amount-column",
@@ -190,7 +187,7 @@ async fn every_difference_has_its_kind_and_the_bridge_is_exact() {
     let run = reconcile(
         &world,
         &invoice,
-        &[&columns[..4], &["--output", "csv"]].concat(),
+        &[&columns[..6], &["--output", "csv"]].concat(),
     )
     .await;
     assert_eq!(run.stdout.matches("amount_differs,").count(), 2, "{run:?}");
@@ -202,7 +199,7 @@ async fn zeros_that_a_spreadsheet_left_out_make_no_rounding_of_a_real_difference
     seed(&world, 1, MARCH, Some("0.60")).await;
     seed(&world, 2, MARCH, Some("0.15")).await;
     let invoice = format!("recording_id,amount\n{},1\n{},0.15\n", id(1), id(2));
-    let run = reconcile(&world, &invoice, &[]).await;
+    let run = reconcile(&world, &invoice, &IN_MARCH).await;
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.stdout.contains("amount_differs"), "{run:?}");
 }
@@ -210,11 +207,101 @@ async fn zeros_that_a_spreadsheet_left_out_make_no_rounding_of_a_real_difference
 #[tokio::test]
 async fn a_file_that_is_no_invoice_is_refused_with_the_place() {
     let world = World::local().await;
-    let run = reconcile(&world, "id,amount\n", &[]).await;
+    let run = reconcile(&world, "id,amount\n", &IN_MARCH).await;
     assert_eq!(run.code, Some(2), "{run:?}");
     assert!(run.stderr.contains("--id-column"), "{run:?}");
     let invoice = format!("recording_id,amount\n{},free\n", id(1));
-    let run = reconcile(&world, &invoice, &[]).await;
+    let run = reconcile(&world, &invoice, &IN_MARCH).await;
     assert_eq!(run.code, Some(2), "{run:?}");
     assert!(run.stderr.contains("line 2: the amount `free`"), "{run:?}");
+}
+
+#[tokio::test]
+async fn the_month_is_that_of_most_recordings_unless_it_is_named() {
+    let world = World::local().await;
+    seed(&world, 1, MARCH, Some("1")).await;
+    seed(&world, 2, "2026-03-31T23:59:59.999999Z", Some("2")).await;
+    seed(&world, 3, "2026-04-01T00:00:00Z", Some("3")).await;
+    let line = |number, amount| format!("{},{amount}\n", id(number));
+    let head = "recording_id,amount\n";
+
+    let whole = format!("{head}{}{}", line(1, "1"), line(2, "2"));
+    let run = reconcile(&world, &whole, &[]).await.demand_code(0);
+    assert!(
+        run.stdout.starts_with(
+            "Taken to bill 2026-03, in which 2 recordings of it began; --month names another.\n\n"
+        ) && run.stdout.contains("our costs of 2026-03"),
+        "{run:?}"
+    );
+
+    // Three times one recording is one recording.
+    let over = format!("{whole}{0}{0}{0}", line(3, "3"));
+    let run = reconcile(&world, &over, &[]).await.demand_code(1);
+    assert!(
+        run.stdout
+            .contains("Outside of it: 1 in 2026-04, listed as outside_period.\n")
+            && run
+                .stdout
+                .contains("\noutside_period      00000000-0000-0000-0000-000000000003"),
+        "{run:?}"
+    );
+    let run = reconcile(&world, &over, &["--output", "csv"])
+        .await
+        .demand_code(1);
+    assert!(run.stdout.starts_with("discrepancy,"), "{run:?}");
+    assert!(run.stderr.contains("Taken to bill 2026-03"), "{run:?}");
+    let april = ["--month", "2026-04"];
+    let run = reconcile(&world, &over, &april).await.demand_code(1);
+    assert!(run.stdout.contains("our costs of 2026-04"), "{run:?}");
+    assert!(!run.stdout.contains("Taken to bill"), "{run:?}");
+
+    let tie = format!("{head}{}{}", line(1, "1"), line(3, "3"));
+    reconcile(&world, &tie, &[])
+        .await
+        .demand_code(2)
+        .demand_error(&["in 2026-03 as in 2026-04 (1)", "--month YYYY-MM"]);
+    let unknown = format!("{head}{}", line(99, "1"));
+    reconcile(&world, &unknown, &[])
+        .await
+        .demand_code(2)
+        .demand_error(&[
+            "no recording of the invoice is known here",
+            "--month YYYY-MM",
+        ]);
+}
+
+#[tokio::test]
+async fn an_invoice_is_held_against_all_projects_or_one() {
+    let world = World::local().await;
+    for (number, project_id, cost_usd) in [(1, "a", "1"), (2, "b", "2"), (3, "b", "3")] {
+        Seed {
+            number,
+            project_id: Some(project_id),
+            status: Some("completed"),
+            started_at: Some(MARCH),
+            cost_usd: Some(cost_usd),
+            ..Seed::default()
+        }
+        .insert(&world.pool)
+        .await;
+    }
+    let of_b = format!("recording_id,amount\n{},2\n{},3\n", id(2), id(3));
+    let run = reconcile(&world, &of_b, &IN_MARCH).await.demand_code(1);
+    assert!(
+        run.stdout.starts_with(
+            "Held against all 2 projects of that month: a, b; --project takes one of them.\n\n"
+        ) && run.stdout.contains("missing_on_invoice"),
+        "{run:?}"
+    );
+    let one = ["--project", "b"];
+    let run = reconcile(&world, &of_b, &one).await.demand_code(0);
+    assert!(!run.stdout.contains("Held against"), "{run:?}");
+    let both = format!("{of_b}{},1\n", id(1));
+    reconcile(&world, &both, &IN_MARCH).await.demand_code(0);
+    let run = reconcile(&world, &both, &one).await.demand_code(1);
+    assert!(
+        run.stdout
+            .contains("\nother_project       00000000-0000-0000-0000-000000000001"),
+        "{run:?}"
+    );
 }

@@ -3,7 +3,7 @@
 use recording_archiver::cli::report::CostsOutput::Table;
 use recording_archiver::finance::report::Grouping;
 
-use super::{report, report_between};
+use super::{args, report, report_between, report_with};
 use crate::seed::{Seed, migrated_database};
 
 const KNOWN: Seed = Seed {
@@ -193,4 +193,78 @@ async fn a_total_that_cannot_be_exact_is_refused_with_the_cure() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("--output csv"), "{error}");
+}
+
+#[tokio::test]
+async fn a_terminal_with_room_shows_bars_and_a_pipe_none() {
+    let database = migrated_database().await;
+    let pool = database.pool();
+    let project_id = Some("7c2d1a40-0000-4000-8000-000000000000");
+    for (number, started_at, cost_usd) in [
+        (1, "2026-01-15T12:00:00Z", Some("10")),
+        (2, "2026-02-15T12:00:00Z", Some("2.5")),
+        (3, "2026-03-15T12:00:00Z", Some("0.01")),
+        (4, "2026-04-15T12:00:00Z", None),
+        (5, "2026-05-15T12:00:00Z", Some("-1")),
+    ] {
+        Seed {
+            number,
+            project_id,
+            started_at: Some(started_at),
+            cost_usd,
+            ..KNOWN
+        }
+        .insert(&pool)
+        .await;
+    }
+    let args = args(Grouping::Month, Table);
+    let narrow = report_with(&pool, &args, Some(80)).await.unwrap();
+    insta::assert_snapshot!(narrow, @r"
+    project 7c2d1a40-0000-4000-8000-000000000000
+    month (UTC)  recordings  archived  h:mm:ss     size  cost (USD)
+    2026-01               1         1  1:00:00  1.0 MiB       10.00  ███████████████
+    2026-02               1         1  1:00:00  1.0 MiB        2.50  ███▊
+    2026-03               1         1  1:00:00  1.0 MiB        0.01  ▏
+    2026-04               1         1  1:00:00  1.0 MiB           -
+    2026-05               1         1  1:00:00  1.0 MiB       -1.00
+    total                 5         5  5:00:00  5.0 MiB       11.51
+    1 recording without a cost so far: not part of the total
+    ");
+    let wide = report_with(&pool, &args, Some(120)).await.unwrap();
+    insta::assert_snapshot!(wide, @r"
+    project 7c2d1a40-0000-4000-8000-000000000000
+    month (UTC)  recordings  archived  h:mm:ss     size  cost (USD)  provisional  no cost yet
+    2026-01               1         1  1:00:00  1.0 MiB       10.00            0            0  █████████████████████████████
+    2026-02               1         1  1:00:00  1.0 MiB        2.50            0            0  ███████▎
+    2026-03               1         1  1:00:00  1.0 MiB        0.01            0            0  ▏
+    2026-04               1         1  1:00:00  1.0 MiB           -            0            1
+    2026-05               1         1  1:00:00  1.0 MiB       -1.00            0            0
+    total                 5         5  5:00:00  5.0 MiB       11.51            0            1
+    1 recording without a cost so far: not part of the total
+    ");
+    let widest = report_with(&pool, &args, Some(300)).await.unwrap();
+    assert!(
+        widest.contains(&"█".repeat(40)) && !widest.contains(&"█".repeat(41)),
+        "{widest}"
+    );
+    assert!(
+        widest.contains("provisional"),
+        "with room for all, nothing is left out"
+    );
+
+    let piped = report_with(&pool, &args, None).await.unwrap();
+    let cramped = report_with(&pool, &args, Some(60)).await.unwrap();
+    assert_eq!(cramped, piped, "without room for bars nothing is left out");
+    assert!(!piped.contains('█'), "{piped}");
+
+    // Two projects are told apart in every row.
+    Seed {
+        number: 6,
+        project_id: Some("q"),
+        ..KNOWN
+    }
+    .insert(&pool)
+    .await;
+    let two = report_with(&pool, &args, Some(120)).await.unwrap();
+    assert!(two.contains("7c2d1a40") && two.contains("  q  "), "{two}");
 }
