@@ -11,6 +11,7 @@ pub mod cell;
 pub mod export;
 pub mod focus;
 pub mod period;
+pub mod recent;
 mod rows;
 
 pub use cell::Cell;
