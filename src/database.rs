@@ -174,7 +174,8 @@ impl Database {
 }
 
 /// Begins to look at the database as it is at one moment. A statement that takes longer than
-/// `within` is ended by the server, so that nobody who gave up leaves work behind.
+/// `within` is ended by the server, so that nobody who gave up leaves work behind. None is worth
+/// being compiled first.
 ///
 /// # Errors
 ///
@@ -188,7 +189,8 @@ pub async fn snapshot(
         .await?;
     sqlx::query!(
         r#"-- database::snapshot
-        SELECT set_config('statement_timeout', $1, true)"#,
+        SELECT set_config('statement_timeout', $1, true) AS statement_timeout,
+               set_config('jit', 'off', true) AS jit"#,
         format!("{}ms", within.as_millis()),
     )
     .fetch_one(&mut *snapshot)

@@ -2,16 +2,18 @@
 //! style sheet for light and dark.
 
 use maud::{Markup, PreEscaped, html};
+use plotters::coord::ranged1d::Ranged as _;
+use plotters::coord::types::RangedCoordi64;
 use plotters::prelude::*;
 
 /// Narrow enough for a phone: on a wide screen two stand side by side.
 const SIZE: (u32, u32) = (420, 210);
-/// Plotters takes a font for a quarter larger than it is.
+/// Of the labels; their size is the style sheet's.
 const FONT: (&str, i32) = ("sans-serif", 15);
 /// Plotters multiplies heights; where they end is far beyond what anybody pays or stores.
 const FARTHEST: i64 = i64::MAX / 1000;
 /// Room for a letter of an axis' label.
-const LETTER: usize = 7;
+const LETTER: usize = 8;
 const LABELS_ACROSS: usize = 7;
 const LABELS_UP: usize = 5;
 
@@ -73,8 +75,10 @@ impl Chart<'_> {
         let lowest = heights().min().unwrap_or(0).min(0);
         // Some air above the highest.
         let top = highest.saturating_add(highest / 20).max(1);
-        let letters = [top, lowest].map(|height| (self.label)(height).chars().count());
-        let room = letters.into_iter().max().unwrap_or(0) * LETTER + 12;
+        let heights = RangedCoordi64::from(lowest..top);
+        let labels = heights.key_points(LABELS_UP).into_iter().map(self.label);
+        let letters = labels.map(|label| label.chars().count()).max();
+        let room = letters.unwrap_or(0) * LETTER + 12;
         let count = i32::try_from(self.bars.len()).unwrap_or(i32::MAX);
 
         let mut svg = String::new();
@@ -84,7 +88,7 @@ impl Chart<'_> {
             .margin_top(8)
             .x_label_area_size(22)
             .y_label_area_size(u32::try_from(room).unwrap_or(u32::MAX))
-            .build_cartesian_2d((0..(count - 1).max(0)).into_segmented(), lowest..top)?;
+            .build_cartesian_2d((0..(count - 1).max(0)).into_segmented(), heights)?;
         chart
             .configure_mesh()
             .disable_x_mesh()

@@ -56,19 +56,19 @@ fn months(months: &[MonthlyCost]) -> Markup {
     let columns = [
         text("Month (UTC)"),
         numbers("Cost (USD)"),
+        text("The sum is"),
         numbers("Recordings"),
         numbers("of these provisional"),
         numbers("no cost yet"),
-        text("The sum is"),
     ];
     let rows = months.iter().rev().map(|month| {
         vec![
             html! { a href={ "/?month=" (month.month) "#sessions" } { (month.month) } },
             amounts.show(month.cost_usd.as_deref()),
+            state(month),
             html! { (number(month.recordings)) },
             html! { (number(month.provisional)) },
             html! { (number(month.missing_cost)) },
-            state(month),
         ]
     });
     html! {
@@ -90,8 +90,10 @@ fn state(month: &MonthlyCost) -> Markup {
     html! {
         @if month.recordings == 0 {
             (unknown())
-        } @else if is_open(month) {
+        } @else if month.provisional > 0 {
             span.warn { "provisional" }
+        } @else if month.missing_cost > 0 {
+            span.warn { "incomplete" }
         } @else {
             "final"
         }
@@ -117,7 +119,7 @@ fn sessions(month: Month, sessions: &[SessionCost]) -> Markup {
         ]
     });
     html! {
-        h3 #sessions { "Most expensive sessions of " (month) }
+        h3 #sessions { "Most expensive sessions of " span.month { (month) } }
         @if sessions.is_empty() {
             p { "No session of this month has a known cost." }
         } @else {

@@ -82,11 +82,10 @@ pub async fn costliest_sessions(
         SessionCost,
         r#"-- finance::report::recent::costliest_sessions
         SELECT room_session_id AS "room_session_id!", project_id,
-               recordings AS "recordings!", duration_secs, cost_usd::text AS "cost_usd!"
-          FROM finance.session_costs
-         WHERE billing_month = $1 AND cost_usd IS NOT NULL
-         ORDER BY cost_usd DESC, room_session_id,
-                  project_id COLLATE "C" NULLS LAST
+               recordings AS "recordings!", duration_secs, costs.cost_usd::text AS "cost_usd!"
+          FROM finance.session_costs costs
+         WHERE billing_month = $1 AND costs.cost_usd IS NOT NULL
+         ORDER BY costs.cost_usd DESC, room_session_id, project_id COLLATE "C" NULLS LAST
          LIMIT $2"#,
         month.first_day(),
         limit,

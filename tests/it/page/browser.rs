@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over WebDriver.
+//! A headless Chromium, driven over `WebDriver`.
 
 use std::env;
 use std::process::Stdio;

@@ -169,7 +169,7 @@ async fn days_months_and_sessions_equal_sql_to_the_last_digit() {
         .zip(exact(&page, "months-table", 1))
         .map(|(row, cost)| {
             let mut cells = vec![row[0].clone(), cost.unwrap()];
-            cells.extend(row[2..5].iter().map(|cell| ungrouped(cell)));
+            cells.extend(row[3..6].iter().map(|cell| ungrouped(cell)));
             cells
         })
         .collect();
@@ -193,7 +193,7 @@ async fn days_months_and_sessions_equal_sql_to_the_last_digit() {
             SELECT room_session_id::text AS a, sum(cost_usd)::text AS b, count(*)::text AS c
               FROM archiver.recordings
              WHERE to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM') = '{month}'
-             GROUP BY 1 HAVING sum(cost_usd) IS NOT NULL
+             GROUP BY room_session_id HAVING sum(cost_usd) IS NOT NULL
              ORDER BY sum(cost_usd) DESC, room_session_id LIMIT 10"
             ),
         )

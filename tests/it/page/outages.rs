@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use sqlx::Connection as _;
 use sqlx::PgConnection;
 
-use super::seeded::{daemon, served};
+use super::seeded::{STORIED, daemon, fill, served};
 use super::{Answer, get};
 use crate::cli::end;
+use crate::harness::binary::Binary;
 use crate::harness::eventually;
 use crate::harness::wire::Wire;
 use crate::harness::world::World;
+use crate::seed::execute;
 
 /// A database that is not there is told in this time; the page's own limit is 5 s.
 const TOLD_WITHIN: Duration = Duration::from_secs(9);
@@ -60,9 +62,8 @@ async fn a_question_that_takes_too_long_is_told_and_leaves_nothing_behind() {
     .execute(&mut *held)
     .await
     .unwrap();
-    let id = super::seeded::STORIED;
-    world.enqueue(id).await;
-    let recording = format!("{base}/recordings/{id}");
+    world.enqueue(STORIED).await;
+    let recording = format!("{base}/recordings/{STORIED}");
     // More than may look at once: who comes last waits no longer than the others.
     let many = futures_util::future::join_all((0..6).map(|_| told(&recording))).await;
     for answer in many {
@@ -76,6 +77,50 @@ async fn a_question_that_takes_too_long_is_told_and_leaves_nothing_behind() {
     .await;
     held.rollback().await.unwrap();
     get(&recording).await.demand(200);
+    end(daemon).await;
+}
+
+#[tokio::test]
+async fn what_is_recent_is_found_by_index() {
+    let world = World::local().await;
+    fill(&world).await;
+    // Of so few rows Postgres would rather read all.
+    execute(
+        &world.pool,
+        "DO $$ BEGIN
+            EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database());
+         END $$",
+    )
+    .await;
+    let (daemon, base) = served(&world).await;
+    get(&format!("{base}/")).await.demand(200);
+    eventually("both indexes were walked", || async {
+        let walked = "SELECT count(*) FROM pg_stat_user_indexes
+                       WHERE idx_scan > 0 AND indexrelname IN ('recordings_by_archived_at', 'recordings_failed_last')";
+        (world.number(walked).await == 2).then_some(())
+    })
+    .await;
+    end(daemon).await;
+}
+
+#[tokio::test]
+async fn a_halt_stands_above_all_with_its_cure() {
+    let world = World::local().await;
+    world.enqueue(STORIED).await;
+    let daemon = Binary::of(&world)
+        .with("SIGNALWIRE_API_TOKEN", "PT-wrong")
+        .start(&["run"]);
+    let base = daemon.http().await;
+    let page = eventually("the page tells of the halt", || async {
+        let answer = get(&format!("{base}/")).await;
+        let page = (answer.status == 200).then_some(answer.body)?;
+        page.contains("claiming is halted: unauthorized")
+            .then_some(page)
+    })
+    .await;
+    assert!(page.contains("the token needs the Video scope"));
+    assert!(!page.contains("Recordings are being claimed"));
+    assert!(!page.contains("PT-wrong"));
     end(daemon).await;
 }
 

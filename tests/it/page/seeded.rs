@@ -80,7 +80,7 @@ const ARCHIVED: &str = "
          enqueued_at, archived_at, finalized_at, verified_at)
     SELECT md5('recording' || n)::uuid, 'archived', 'acme-video', md5('session' || n / 9)::uuid,
            'completed', at, at, at + secs * interval '1 second', secs, secs * 190000, secs * 190000,
-           'video/mp4', CASE WHEN n % 97 <> 0 THEN (secs * 0.0000417)::numeric(12, 7) END,
+           'video/mp4', CASE WHEN n % 97 <> 0 THEN (secs * 0.0004171)::numeric(12, 7) END,
            CASE WHEN n % 97 <> 0 THEN least(now(), at + interval '9 days') END,
            CASE WHEN n % 97 <> 0 THEN least(now(), at + interval '1 hour') END,
            's3://recordings/video/' || n || '.mp4', 'video/' || n || '.mp4', sha256(n::text::bytea),
