@@ -1,6 +1,7 @@
 //! Every figure is the one that SQL gives for the plain rows.
 
-use sqlx::AssertSqlSafe;
+use recording_archiver::queue::recent;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::seeded::{STORIED, fill, served};
 use super::{exact, get, plain, read};
@@ -278,6 +279,38 @@ async fn a_recordings_page_has_its_attempts_evidence_and_costs() {
     }
     get(&format!("{base}/favicon.ico")).await.demand(404);
     end(daemon).await;
+}
+
+/// How many entries of an index this transaction has read.
+async fn entries_read(connection: &mut PgConnection, index: &str) -> i64 {
+    sqlx::query_scalar("SELECT pg_stat_get_xact_tuples_returned(('archiver.' || $1)::regclass)")
+        .bind(index)
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_is_recent_is_found_without_reading_what_is_old() {
+    let world = World::local().await;
+    fill(&world).await;
+    let mut transaction = world.pool.begin().await.unwrap();
+    // Of so few rows Postgres would rather read all.
+    sqlx::query("SET LOCAL enable_seqscan = off")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let (archived, failed) = ("recordings_by_archived_at", "recordings_failed_last");
+    recent::archived_by_day(&mut transaction, 30).await.unwrap();
+    let of_days = entries_read(&mut transaction, archived).await;
+    // A month of fourteen, not all of the 1,100.
+    assert!((100..300).contains(&of_days), "{of_days}");
+    recent::archived_last(&mut transaction, 10).await.unwrap();
+    let of_last = entries_read(&mut transaction, archived).await - of_days;
+    assert!((10..30).contains(&of_last), "{of_last}");
+    recent::failed_last(&mut transaction, 5).await.unwrap();
+    let of_failed = entries_read(&mut transaction, failed).await;
+    assert!((5..10).contains(&of_failed), "{of_failed}");
 }
 
 #[tokio::test]

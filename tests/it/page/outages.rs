@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use sqlx::Connection as _;
 use sqlx::PgConnection;
 
-use super::seeded::{STORIED, daemon, fill, served};
+use super::seeded::{STORIED, daemon, served};
 use super::{Answer, get};
 use crate::cli::end;
 use crate::harness::binary::Binary;
 use crate::harness::eventually;
 use crate::harness::wire::Wire;
 use crate::harness::world::World;
-use crate::seed::execute;
 
 /// A database that is not there is told in this time; the page's own limit is 5 s.
 const TOLD_WITHIN: Duration = Duration::from_secs(9);
@@ -77,29 +76,6 @@ async fn a_question_that_takes_too_long_is_told_and_leaves_nothing_behind() {
     .await;
     held.rollback().await.unwrap();
     get(&recording).await.demand(200);
-    end(daemon).await;
-}
-
-#[tokio::test]
-async fn what_is_recent_is_found_by_index() {
-    let world = World::local().await;
-    fill(&world).await;
-    // Of so few rows Postgres would rather read all.
-    execute(
-        &world.pool,
-        "DO $$ BEGIN
-            EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database());
-         END $$",
-    )
-    .await;
-    let (daemon, base) = served(&world).await;
-    get(&format!("{base}/")).await.demand(200);
-    eventually("both indexes were walked", || async {
-        let walked = "SELECT count(*) FROM pg_stat_user_indexes
-                       WHERE idx_scan > 0 AND indexrelname IN ('recordings_by_archived_at', 'recordings_failed_last')";
-        (world.number(walked).await == 2).then_some(())
-    })
-    .await;
     end(daemon).await;
 }
 
