@@ -5,7 +5,7 @@
 -- them. The sum over all rows is the figure, exact in any snapshot: a difference is seen exactly
 -- when the change is that made it.
 
--- Until all of this is there, nobody writes (about half a minute for 5,000,000 recordings): daemons
+-- Until all of this is there, nobody writes (about a minute for 5,000,000 recordings): daemons
 -- of the version before meet a lock timeout at worst, try again, and are counted from then on.
 LOCK TABLE archiver.recordings IN SHARE ROW EXCLUSIVE MODE;
 
@@ -110,7 +110,8 @@ BEGIN
            count(r.duration_secs), coalesce(sum(r.duration_secs), 0),
            count(r.size_bytes), coalesce(sum(r.size_bytes), 0),
            count(r.cost_usd) FILTER (WHERE (r.recording_status = 'completed'
-               AND r.cost_observed_at - r.cost_changed_at >= rules.final_after) IS NOT TRUE),
+               AND (r.source_deleted_at IS NOT NULL
+                    OR r.cost_observed_at - r.cost_changed_at >= rules.final_after)) IS NOT TRUE),
            coalesce(sum(r.cost_usd), 0),
            count(r.cost_usd) FILTER (WHERE r.duration_secs > 0),
            coalesce(sum(r.cost_usd) FILTER (WHERE r.duration_secs > 0), 0),
@@ -144,11 +145,13 @@ DECLARE
 BEGIN
     -- The rule is asked for only where it decides.
     IF was_provisional = 1 AND OLD.recording_status = 'completed' THEN
-        was_provisional := ((SELECT OLD.cost_observed_at - OLD.cost_changed_at >= max(final_after)
+        was_provisional := (OLD.source_deleted_at IS NULL AND
+                            (SELECT OLD.cost_observed_at - OLD.cost_changed_at >= max(final_after)
                                FROM archiver.finance_rules) IS NOT TRUE)::int;
     END IF;
     IF is_provisional = 1 AND NEW.recording_status = 'completed' THEN
-        is_provisional := ((SELECT NEW.cost_observed_at - NEW.cost_changed_at >= max(final_after)
+        is_provisional := (NEW.source_deleted_at IS NULL AND
+                           (SELECT NEW.cost_observed_at - NEW.cost_changed_at >= max(final_after)
                               FROM archiver.finance_rules) IS NOT TRUE)::int;
     END IF;
     IF TG_OP = 'DELETE' THEN
@@ -237,11 +240,11 @@ CREATE TRIGGER count_changed_costs AFTER UPDATE ON archiver.recordings
     FOR EACH ROW
     WHEN ((OLD.billing_month, OLD.project_id, OLD.state = 'archived', OLD.duration_secs,
            OLD.size_bytes, OLD.cost_usd, scale(OLD.cost_usd), OLD.recording_status,
-           OLD.cost_observed_at, OLD.cost_changed_at)
+           OLD.cost_observed_at, OLD.cost_changed_at, OLD.source_deleted_at)
           IS DISTINCT FROM
           (NEW.billing_month, NEW.project_id, NEW.state = 'archived', NEW.duration_secs,
            NEW.size_bytes, NEW.cost_usd, scale(NEW.cost_usd), NEW.recording_status,
-           NEW.cost_observed_at, NEW.cost_changed_at))
+           NEW.cost_observed_at, NEW.cost_changed_at, NEW.source_deleted_at))
     EXECUTE FUNCTION archiver.count_changed_costs();
 COMMENT ON TRIGGER count_changed_costs ON archiver.recordings IS 'Keeps archiver.cost_totals.';
 CREATE TRIGGER count_deleted_costs AFTER DELETE ON archiver.recordings
@@ -345,7 +348,8 @@ LANGUAGE sql STABLE AS $$
            count(r.duration_secs), coalesce(sum(r.duration_secs), 0),
            count(r.size_bytes), coalesce(sum(r.size_bytes), 0),
            count(r.cost_usd) FILTER (WHERE (r.recording_status = 'completed'
-               AND r.cost_observed_at - r.cost_changed_at >= rules.final_after) IS NOT TRUE),
+               AND (r.source_deleted_at IS NOT NULL
+                    OR r.cost_observed_at - r.cost_changed_at >= rules.final_after)) IS NOT TRUE),
            coalesce(sum(r.cost_usd), 0),
            count(r.cost_usd) FILTER (WHERE r.duration_secs > 0),
            coalesce(sum(r.cost_usd) FILTER (WHERE r.duration_secs > 0), 0),
@@ -443,8 +447,8 @@ COMMENT ON TRIGGER recount ON archiver.finance_rules IS 'Keeps archiver.cost_tot
 
 SELECT archiver.recount();
 
--- The same as before, but that the rules are an aggregate: that is one row to the planner, which
--- takes a small table that nobody has analyzed for a large one.
+-- What the provider has no more can change no more. The rules are an aggregate now: that is one row
+-- to the planner, which takes a small table that nobody has analyzed for a large one.
 CREATE OR REPLACE VIEW finance.recordings AS
 SELECT r.recording_id,
        r.project_id,
@@ -458,7 +462,8 @@ SELECT r.recording_id,
        CASE
            WHEN r.cost_usd IS NULL THEN 'missing'
            WHEN r.recording_status = 'completed'
-                AND r.cost_observed_at - r.cost_changed_at >= rules.final_after THEN 'final'
+                AND (r.source_deleted_at IS NOT NULL
+                     OR r.cost_observed_at - r.cost_changed_at >= rules.final_after) THEN 'final'
            ELSE 'provisional'
        END AS cost_state,
        r.cost_observed_at,
@@ -467,6 +472,9 @@ SELECT r.recording_id,
        r.object_url
   FROM archiver.recordings r
  CROSS JOIN (SELECT max(final_after) AS final_after FROM archiver.finance_rules) rules;
+
+COMMENT ON VIEW finance.recordings IS
+    'One row per recording. The provider does not say when a cost is final; our rule: the recording is completed, and the cost was asked for again and found unchanged finance.final_after (7 days) or longer after it was first seen, or the provider has the recording no more.';
 
 CREATE OR REPLACE VIEW finance.monthly_costs AS
 SELECT billing_month,

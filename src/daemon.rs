@@ -3,6 +3,7 @@
 mod gauges;
 mod http;
 mod lifecycle;
+mod page;
 mod readiness;
 mod schedule;
 mod worker;

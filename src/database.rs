@@ -7,7 +7,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row};
+use sqlx::{
+    ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
+};
 
 pub mod embedded;
 mod grants;
@@ -176,6 +178,31 @@ impl Database {
             tracing::warn!("stop the private Postgres: {}", crate::error::chain(&error));
         }
     }
+}
+
+/// Begins to look at the database as it is at one moment. A statement that takes longer than
+/// `within` is ended by the server, so that nobody who gave up leaves work behind. None is worth
+/// being compiled first.
+///
+/// # Errors
+///
+/// Those of the pool, which may wait longer.
+pub async fn snapshot(
+    pool: &PgPool,
+    within: Duration,
+) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let mut snapshot = pool
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    sqlx::query!(
+        r#"-- database::snapshot
+        SELECT set_config('statement_timeout', $1, true) AS statement_timeout,
+               set_config('jit', 'off', true) AS jit"#,
+        format!("{}ms", within.as_millis()),
+    )
+    .fetch_one(&mut *snapshot)
+    .await?;
+    Ok(snapshot)
 }
 
 /// Asks whether anybody is there. A connection that does not answer is not used again.

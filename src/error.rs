@@ -230,6 +230,19 @@ impl std::str::FromStr for ErrorKind {
     }
 }
 
+/// What helps against an error kind as a row spells it.
+pub fn cure_of(error_kind: &str) -> &'static str {
+    error_kind.parse().map_or(
+        "written by another version of this program: look there",
+        ErrorKind::cure,
+    )
+}
+
+/// What helps an archived recording whose object is damaged or gone, whichever it is.
+pub const fn cure_of_damage(_: &str) -> &'static str {
+    "run `verify --repair` while the provider still has it"
+}
+
 /// An error and all its causes on one line, as logs and rows show it.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

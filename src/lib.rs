@@ -50,7 +50,7 @@
 //! | doors | [`cli`], [`daemon`] | everything below |
 //! | stories | [`archive`], [`upkeep`], [`restore`] | stations and ground |
 //! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
-//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`bandwidth`], [`progress`], [`printable`], [`config`], [`crash`], [`deadline`] | ground only |
+//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`bandwidth`], [`progress`], [`printable`], [`human`], [`config`], [`crash`], [`deadline`] | ground only |
 //!
 //! [`metrics`] is filled by the doors from what stories report and stations show. How far a running
 //! attempt is stands in its row of `archiver.attempts`, so that `status` can tell from another
@@ -98,6 +98,7 @@ pub mod deadline;
 pub mod digest;
 pub mod error;
 pub mod finance;
+pub mod human;
 pub mod memory;
 pub mod metrics;
 pub mod money;

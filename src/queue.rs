@@ -30,6 +30,7 @@ mod placed;
 mod progress;
 mod projects;
 mod rebuild;
+pub mod recent;
 mod retirements;
 mod settle;
 mod state;

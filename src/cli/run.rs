@@ -137,8 +137,9 @@ async fn serve(session: &Session, source: Source, shutdown: &Shutdown) -> anyhow
     let beside = CancellationToken::new();
     let mut tasks = JoinSet::new();
     if let Some(http) = http {
-        tracing::info!("health and metrics on http://{}", http.local_addr()?);
-        tasks.spawn(http.serve(health.clone(), beside.clone()));
+        tracing::info!("page, health and metrics on http://{}", http.local_addr()?);
+        let hosts = session.config.http.hosts.clone();
+        tasks.spawn(http.serve(health.clone(), hosts, beside.clone()));
     }
     let result = match wait_for_database(session, shutdown).await {
         Ok(Some(database)) => {

@@ -297,6 +297,9 @@ impl Checker<'_> {
     pub(super) fn http(&mut self) -> HttpConfig {
         HttpConfig {
             listen: self.value("http.listen", value::listen),
+            hosts: self
+                .optional("http.hosts", value::hosts)
+                .unwrap_or_default(),
         }
     }
 

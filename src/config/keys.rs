@@ -185,6 +185,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("finance.schedule", Text, Some("0 0 3 * * *"), Reload),
     Key::new("finance.final_after", Quantity, Some("7d"), Restart),
     Key::new("http.listen", Text, Some("127.0.0.1:9464"), Restart),
+    Key::new("http.hosts", Text, None, Restart),
     Key::new("log.format", Text, Some("auto"), Restart),
     Key::new("log.level", Text, Some("info"), Reload),
 ];

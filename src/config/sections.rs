@@ -272,6 +272,8 @@ pub struct FinanceConfig {
 pub struct HttpConfig {
     /// `None` means off.
     pub listen: Option<SocketAddr>,
+    /// Names that the page answers to beside addresses and `localhost`; lower case, no port.
+    pub hosts: Vec<String>,
 }
 
 /// What is told of the work.

@@ -121,6 +121,27 @@ pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
     }
 }
 
+/// Host names with commas or spaces between them, in lower case.
+pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
+    let names = text.split([',', ' ']).filter(|name| !name.is_empty());
+    let hosts = names.map(|name| {
+        let is_name = name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        });
+        if is_name && name.len() <= 253 {
+            Ok(name.to_ascii_lowercase())
+        } else {
+            Err(format!(
+                "`{name}` is not a host name such as \"archive.example.com\"; ports, schemes and wildcards are left out"
+            ))
+        }
+    });
+    hosts.collect()
+}
+
 /// Requests per second.
 pub(super) fn rate(text: &str) -> Result<NonZeroU32, String> {
     text.parse()

@@ -49,6 +49,11 @@ impl Gauges {
         }
     }
 
+    /// Within which time all of the archive is to be read again.
+    pub(super) const fn within(&self) -> Duration {
+        self.within
+    }
+
     pub(super) async fn look(&self, service: &Service, metrics: &Metrics) {
         let breaker = &self.archiver.breaker;
         metrics.show_claiming(&Claiming {

@@ -1,4 +1,5 @@
-//! What the operator's tools ask over HTTP: alive, ready, how much.
+//! What is asked over HTTP: alive, ready, how much, by the operator's tools; and the page, by the
+//! operator.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::gauges::Gauges;
+use super::page;
 use super::readiness::{Readiness, Standing};
 use super::worker::Pulse;
 use crate::error::chain;
@@ -62,13 +64,15 @@ impl HttpServer {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop`.
-    pub async fn serve(self, health: Health, stop: CancellationToken) {
+    /// Serves until `stop`. The page answers to `hosts` beside addresses and `localhost`; what tools
+    /// ask for shows nothing personal, and is answered by any name.
+    pub async fn serve(self, health: Health, hosts: Vec<String>, stop: CancellationToken) {
         let router = Router::new()
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
-            .with_state(health);
+            .with_state(health.clone())
+            .merge(page::router(health, hosts));
         let served = axum::serve(self.listener, router)
             .with_graceful_shutdown(stop.cancelled_owned())
             .await;

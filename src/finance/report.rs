@@ -16,6 +16,7 @@ pub mod changes;
 pub mod export;
 pub mod focus;
 pub mod period;
+pub mod recent;
 mod rows;
 
 pub use cell::Cell;

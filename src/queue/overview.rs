@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::coverage::{self, Coverage};
@@ -145,7 +145,7 @@ pub struct KindCount {
 /// The queue could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("read the state of the queue from the database")]
-pub struct OverviewError(#[from] sqlx::Error);
+pub struct OverviewError(#[from] pub sqlx::Error);
 
 async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
     pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -156,6 +156,16 @@ async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>>
 /// ago is not read: its sums are kept.
 pub async fn overview(pool: &PgPool, within: Duration) -> Result<Overview, OverviewError> {
     let mut snapshot = snapshot(pool).await?;
+    let overview = read(&mut snapshot, within).await?;
+    snapshot.rollback().await?;
+    Ok(overview)
+}
+
+/// The same as a part of a larger look: `snapshot` is a transaction that sees one moment.
+pub async fn read(
+    snapshot: &mut PgConnection,
+    within: Duration,
+) -> Result<Overview, OverviewError> {
     let counts = sqlx::query!(
         r#"-- queue::overview::overview
         SELECT now() AS "now!", queue.*, lately.*,
@@ -188,13 +198,12 @@ pub async fn overview(pool: &PgPool, within: Duration) -> Result<Overview, Overv
     )
     .fetch_one(&mut *snapshot)
     .await?;
-    let claims = lists::claims(&mut snapshot).await?;
-    let retrying = lists::retrying(&mut snapshot).await?;
-    let stuck = lists::stuck(&mut snapshot).await?;
-    let failed = lists::failed(&mut snapshot).await?;
-    let damaged = lists::damaged(&mut snapshot).await?;
+    let claims = lists::claims(&mut *snapshot).await?;
+    let retrying = lists::retrying(&mut *snapshot).await?;
+    let stuck = lists::stuck(&mut *snapshot).await?;
+    let failed = lists::failed(&mut *snapshot).await?;
+    let damaged = lists::damaged(&mut *snapshot).await?;
     let coverage = coverage::read(&mut *snapshot, within).await?;
-    snapshot.rollback().await?;
     Ok(Overview {
         now: counts.now,
         states: States {
@@ -234,7 +243,15 @@ pub async fn recording(
     id: RecordingId,
 ) -> Result<Option<RecordingDetails>, OverviewError> {
     let mut snapshot = snapshot(pool).await?;
-    let found = recording::read(&mut snapshot, id).await?;
+    let found = read_recording(&mut snapshot, id).await?;
     snapshot.rollback().await?;
     Ok(found)
+}
+
+/// The same as a part of a larger look.
+pub async fn read_recording(
+    snapshot: &mut PgConnection,
+    id: RecordingId,
+) -> Result<Option<RecordingDetails>, OverviewError> {
+    Ok(recording::read(snapshot, id).await?)
 }

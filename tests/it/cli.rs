@@ -65,7 +65,7 @@ async fn demand_status(url: &str, status: u16) {
 }
 
 /// Ends a daemon as systemd does, and gives what it logged.
-async fn end(daemon: Running) -> String {
+pub(crate) async fn end(daemon: Running) -> String {
     daemon.signal(Signal::SIGTERM);
     daemon.ended().await.demand_code(0).stderr
 }

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The keys of the contract's table.
-const CONTRACT: [&str; 39] = [
+const CONTRACT: [&str; 40] = [
     "data_dir",
     "signalwire.space",
     "signalwire.project_id",
@@ -55,6 +55,7 @@ const CONTRACT: [&str; 39] = [
     "finance.schedule",
     "finance.final_after",
     "http.listen",
+    "http.hosts",
     "log.format",
     "log.level",
 ];

@@ -263,6 +263,13 @@ async fn one_that_is_gone_for_days_is_asked_for_no_more_until_it_is_seen_again()
     assert_eq!(ask().await.unwrap(), gone, "for the last time");
     assert!(is_marked().await);
     assert_eq!(ask().await.unwrap(), Repriced::default());
+    assert_eq!(
+        cost_state(&world, id).await,
+        "final",
+        "nothing can change it"
+    );
+    let provisional = "SELECT sum(provisional)::bigint FROM finance.monthly_costs";
+    assert_eq!(world.number(provisional).await, 0);
 
     // It was a mistake after all: whoever lists it says so.
     world.simulator.add(recording);
@@ -274,6 +281,8 @@ async fn one_that_is_gone_for_days_is_asked_for_no_more_until_it_is_seen_again()
     };
     assert_eq!(discovery.discover(false, |_| {}).await.unwrap().listed, 1);
     assert!(!is_marked().await);
+    assert_eq!(cost_state(&world, id).await, "provisional");
+    assert_eq!(world.number(provisional).await, 1);
     assert_eq!(ask().await.unwrap().asked, 1);
 }
 

@@ -26,6 +26,7 @@ mod links;
 mod metrics;
 mod migrations;
 mod packaging;
+mod page;
 mod patience;
 mod proof;
 mod readme;

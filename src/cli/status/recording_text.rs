@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use chrono::{DateTime, Utc};
 
 use super::style::Style;
-use super::trouble_text::{cure, cure_of_damage};
 use crate::cli::human;
+use crate::error::{cure_of, cure_of_damage};
 use crate::printable::printable;
 use crate::queue::overview::RecordingDetails;
 
@@ -75,7 +75,7 @@ fn queue_facts(details: &RecordingDetails) -> Vec<Fact<'_>> {
                 .as_deref()
                 .map(|kind| match details.state.as_str() {
                     "archived" => cure_of_damage(kind).to_owned(),
-                    _ => cure(kind).to_owned(),
+                    _ => cure_of(kind).to_owned(),
                 }),
         ),
         (

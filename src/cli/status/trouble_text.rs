@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::running_text;
 use super::style::Style;
 use crate::cli::human;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, cure_of, cure_of_damage};
 use crate::printable::printable;
 use crate::queue::overview::{KindCount, Overview, StuckRecording};
 
@@ -18,9 +18,9 @@ const KIND: usize = 19;
 
 pub(super) fn write(overview: &Overview, style: Style, out: &mut dyn Write) -> io::Result<()> {
     write_unclaimed(overview, style, out)?;
-    write_kinds("To be tried again", &overview.retrying, cure, style, out)?;
+    write_kinds("To be tried again", &overview.retrying, cure_of, style, out)?;
     write_stuck(overview, style, out)?;
-    write_kinds("Failed", &overview.failed, cure, style, out)?;
+    write_kinds("Failed", &overview.failed, cure_of, style, out)?;
     write_retries(&overview.failed, out)?;
     let damaged = "Archived, but found damaged or missing since";
     write_kinds(damaged, &overview.damaged, cure_of_damage, style, out)
@@ -110,17 +110,4 @@ fn write_stuck(overview: &Overview, style: Style, out: &mut dyn Write) -> io::Re
         writeln!(out, "{}", human::hanging("  ", &printable(&why)))?;
     }
     Ok(())
-}
-
-/// What helps an archived recording whose object is damaged or gone, whichever it is.
-pub(super) const fn cure_of_damage(_: &str) -> &'static str {
-    "run `verify --repair` while the provider still has it"
-}
-
-/// What helps against an error kind as stored in a row.
-pub(super) fn cure(error_kind: &str) -> &'static str {
-    error_kind.parse().map_or(
-        "written by another version of this program: look there",
-        ErrorKind::cure,
-    )
 }

@@ -159,3 +159,24 @@ fn a_database_url_is_postgres_and_never_repeated() {
         assert!(error.contains("postgres://"), "{error}");
     }
 }
+
+#[test]
+fn hosts_are_names_without_anything_else() {
+    assert_eq!(hosts(""), Ok(Vec::new()));
+    let taken = hosts("Archive.example.com, archive_1,  10-x.internal");
+    let names = ["archive.example.com", "archive_1", "10-x.internal"];
+    assert_eq!(taken, Ok(names.map(str::to_owned).to_vec()));
+    let long = "x".repeat(64);
+    for text in [
+        "https://archive.example.com",
+        "archive.example.com:8443",
+        "*.example.com",
+        "archive..example.com",
+        "ärchive",
+        "user@host",
+        long.as_str(),
+    ] {
+        let error = hosts(text).unwrap_err();
+        assert!(error.contains("is not a host name"), "{error}");
+    }
+}

@@ -138,6 +138,7 @@ async fn every_token_keeps_its_digits_from_the_provider_to_the_report_and_back_f
     )
     .await;
     database::migrate(&world.pool).await.unwrap();
+    world.let_the_service_work().await;
     let storage = &world.archiver().storage;
     rebuild(&world.pool, storage, |_| Ok(()), |_| {})
         .await
