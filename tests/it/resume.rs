@@ -69,7 +69,7 @@ async fn on_record(world: &World, id: Uuid, least: u64) {
 
 /// A recording whose worker was killed when the source had brought two parts, and both were on
 /// record. The source is well again, and the lease over.
-async fn killed_in_the_middle(world: &World) -> Uuid {
+pub(crate) async fn killed_in_the_middle(world: &World) -> Uuid {
     let id = add(world).await;
     dry_up(world, id, 2);
     let archiver = archiver(world);

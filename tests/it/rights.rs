@@ -2,16 +2,15 @@
 
 use recording_archiver::database::{Access, grant};
 use recording_archiver::queue::Outcome;
-use recording_archiver::simulator::{MediaFault, SimulatedRecording, Times};
+use recording_archiver::simulator::SimulatedRecording;
 use recording_archiver::storage::ObjectKey;
 use recording_archiver::upkeep::sweep;
 use sqlx::error::DatabaseError;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
-use crate::harness::s3::{Call, StoreFault};
-use crate::harness::world::{MIB, PART, World};
+use crate::harness::world::World;
+use crate::resume::killed_in_the_middle;
 use crate::seed::{execute, refused};
 
 /// Everything else that the tests do with a bucket runs under the same policy.
@@ -20,36 +19,21 @@ async fn each_action_of_the_policy_is_needed() {
     let world = World::s3().await;
     let server = world.s3_server();
     let archiver = world.archiver();
-    let recording = SimulatedRecording::new(Uuid::new_v4(), 2 * PART + MIB);
-    let id = world.add(recording).await;
     // Killed in the middle of its upload, and gone on with.
-    let go = CancellationToken::new();
-    server.inject_after(1, Call::PutPart, StoreFault::HoldUntil(go.clone()), 2);
-    tokio::select! {
-        report = world.attempt(&archiver) => panic!("{report:?}"),
-        () = crate::harness::eventually("a part is on record", || async {
-            (world.parts_on_record(id).await > 0).then_some(())
-        }) => {}
-    }
-    go.cancel();
-    server.clear_faults();
-    world.make_due().await;
+    let id = killed_in_the_middle(&world).await;
     let report = world.attempt(&archiver).await;
     assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
-    // Damaged, moved aside and archived again; one that breaks is aborted.
+    // Moved aside, as for a repair.
     let key = ObjectKey::from_stored(world.key_of(id)).unwrap();
     let kept = archiver.storage.keep_aside(&key).await.unwrap().unwrap();
     archiver.storage.remove_original(&kept).await.unwrap();
-    let broken = SimulatedRecording::new(Uuid::new_v4(), 2 * PART);
-    let broken = world.add(broken).await;
-    let fault = MediaFault::Status(404);
-    assert!(
-        world
-            .simulator
-            .inject(broken, fault, Times::Always.after(1))
-    );
-    world.attempt(&archiver).await;
-    world.make_due().await;
+    // Killed, and given up.
+    killed_in_the_middle(&world).await;
+    let give_up = "UPDATE archiver.recordings SET state = 'failed', finalized_at = now(),
+                          error_kind = 'internal', error_message = 'given up', lease_token = NULL, lease_expires_at = NULL,
+                          leased_by = NULL
+                    WHERE state <> 'archived'";
+    execute(&world.pool, give_up).await;
     sweep(&world.service, &archiver.storage, false)
         .await
         .unwrap();
