@@ -40,7 +40,8 @@ CREATE TABLE archiver.cost_totals (
     timed_costs    bigint NOT NULL,
     timed_cost_usd numeric NOT NULL,
     sized_costs    bigint NOT NULL,
-    sized_cost_usd numeric NOT NULL
+    sized_cost_usd numeric NOT NULL,
+    provisional_usd numeric NOT NULL
 );
 COMMENT ON TABLE archiver.cost_totals IS
     'What the finance views sum up instead of all recordings: by month, project and decimals of the cost. The figures of a group are the sums over its rows, which are differences, negative ones too. archiver.wrong_totals() holds them against the recordings, archiver.recount() counts anew.';
@@ -62,6 +63,7 @@ COMMENT ON COLUMN archiver.cost_totals.timed_costs IS 'Recordings of known cost 
 COMMENT ON COLUMN archiver.cost_totals.timed_cost_usd IS 'Exact sum of their costs.';
 COMMENT ON COLUMN archiver.cost_totals.sized_costs IS 'Recordings of known cost and a size above 0.';
 COMMENT ON COLUMN archiver.cost_totals.sized_cost_usd IS 'Exact sum of their costs.';
+COMMENT ON COLUMN archiver.cost_totals.provisional_usd IS 'Exact sum of the costs that are not final.';
 
 CREATE TABLE archiver.read_totals (
     total_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -98,13 +100,14 @@ BEGIN
                                                              size_bytes, cost_usd) > 0) THEN
         INSERT INTO archiver.cost_totals
                (recordings, archived, timed, duration_secs, sized, size_bytes, provisional, cost_usd,
-                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
-        SELECT count(*), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM new_rows HAVING count(*) > 0;
+                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd, provisional_usd)
+        SELECT count(*), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM new_rows HAVING count(*) > 0;
         RETURN NULL;
     END IF;
     INSERT INTO archiver.cost_totals
            (billing_month, project_id, cost_scale, recordings, archived, timed, duration_secs, sized,
-            size_bytes, provisional, cost_usd, timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
+            size_bytes, provisional, cost_usd, timed_costs, timed_cost_usd, sized_costs, sized_cost_usd,
+            provisional_usd)
     SELECT r.billing_month, r.project_id, scale(r.cost_usd), count(*),
            count(*) FILTER (WHERE r.state = 'archived'),
            count(r.duration_secs), coalesce(sum(r.duration_secs), 0),
@@ -116,7 +119,10 @@ BEGIN
            count(r.cost_usd) FILTER (WHERE r.duration_secs > 0),
            coalesce(sum(r.cost_usd) FILTER (WHERE r.duration_secs > 0), 0),
            count(r.cost_usd) FILTER (WHERE r.size_bytes > 0),
-           coalesce(sum(r.cost_usd) FILTER (WHERE r.size_bytes > 0), 0)
+           coalesce(sum(r.cost_usd) FILTER (WHERE r.size_bytes > 0), 0),
+           coalesce(sum(r.cost_usd) FILTER (WHERE (r.recording_status = 'completed'
+               AND (r.source_deleted_at IS NOT NULL
+                    OR r.cost_observed_at - r.cost_changed_at >= rules.final_after)) IS NOT TRUE), 0)
       FROM new_rows r
      CROSS JOIN (SELECT max(final_after) AS final_after FROM archiver.finance_rules) rules
      GROUP BY 1, 2, 3;
@@ -158,41 +164,44 @@ BEGIN
         INSERT INTO archiver.cost_totals
                (billing_month, project_id, cost_scale, recordings, archived, timed, duration_secs,
                 sized, size_bytes, provisional, cost_usd,
-                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
+                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd, provisional_usd)
         VALUES (OLD.billing_month, OLD.project_id, scale(OLD.cost_usd), -1,
                 -(OLD.state = 'archived')::int,
                 -(OLD.duration_secs IS NOT NULL)::int, -coalesce(OLD.duration_secs, 0),
                 -(OLD.size_bytes IS NOT NULL)::int, -coalesce(OLD.size_bytes, 0),
                 -was_provisional, -coalesce(OLD.cost_usd, 0),
                 -was_timed, -was_timed * coalesce(OLD.cost_usd, 0),
-                -was_sized, -was_sized * coalesce(OLD.cost_usd, 0));
+                -was_sized, -was_sized * coalesce(OLD.cost_usd, 0),
+                -was_provisional * coalesce(OLD.cost_usd, 0));
     ELSIF (OLD.billing_month, OLD.project_id, scale(OLD.cost_usd))
           IS DISTINCT FROM (NEW.billing_month, NEW.project_id, scale(NEW.cost_usd)) THEN
         INSERT INTO archiver.cost_totals
                (billing_month, project_id, cost_scale, recordings, archived, timed, duration_secs,
                 sized, size_bytes, provisional, cost_usd,
-                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
+                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd, provisional_usd)
         VALUES (OLD.billing_month, OLD.project_id, scale(OLD.cost_usd), -1,
                 -(OLD.state = 'archived')::int,
                 -(OLD.duration_secs IS NOT NULL)::int, -coalesce(OLD.duration_secs, 0),
                 -(OLD.size_bytes IS NOT NULL)::int, -coalesce(OLD.size_bytes, 0),
                 -was_provisional, -coalesce(OLD.cost_usd, 0),
                 -was_timed, -was_timed * coalesce(OLD.cost_usd, 0),
-                -was_sized, -was_sized * coalesce(OLD.cost_usd, 0)),
+                -was_sized, -was_sized * coalesce(OLD.cost_usd, 0),
+                -was_provisional * coalesce(OLD.cost_usd, 0)),
                (NEW.billing_month, NEW.project_id, scale(NEW.cost_usd), 1,
                 (NEW.state = 'archived')::int,
                 (NEW.duration_secs IS NOT NULL)::int, coalesce(NEW.duration_secs, 0),
                 (NEW.size_bytes IS NOT NULL)::int, coalesce(NEW.size_bytes, 0),
                 is_provisional, coalesce(NEW.cost_usd, 0),
                 is_timed, is_timed * coalesce(NEW.cost_usd, 0),
-                is_sized, is_sized * coalesce(NEW.cost_usd, 0));
+                is_sized, is_sized * coalesce(NEW.cost_usd, 0),
+                is_provisional * coalesce(NEW.cost_usd, 0));
     ELSIF (OLD.state = 'archived', OLD.duration_secs, OLD.size_bytes, OLD.cost_usd, was_provisional)
           IS DISTINCT FROM
           (NEW.state = 'archived', NEW.duration_secs, NEW.size_bytes, NEW.cost_usd, is_provisional) THEN
         INSERT INTO archiver.cost_totals
                (billing_month, project_id, cost_scale, recordings, archived, timed, duration_secs,
                 sized, size_bytes, provisional, cost_usd,
-                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
+                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd, provisional_usd)
         VALUES (NEW.billing_month, NEW.project_id, scale(NEW.cost_usd), 0,
                 (NEW.state = 'archived')::int - (OLD.state = 'archived')::int,
                 (NEW.duration_secs IS NOT NULL)::int - (OLD.duration_secs IS NOT NULL)::int,
@@ -204,7 +213,9 @@ BEGIN
                 is_timed - was_timed,
                 is_timed * coalesce(NEW.cost_usd, 0) - was_timed * coalesce(OLD.cost_usd, 0),
                 is_sized - was_sized,
-                is_sized * coalesce(NEW.cost_usd, 0) - was_sized * coalesce(OLD.cost_usd, 0));
+                is_sized * coalesce(NEW.cost_usd, 0) - was_sized * coalesce(OLD.cost_usd, 0),
+                is_provisional * coalesce(NEW.cost_usd, 0)
+                - was_provisional * coalesce(OLD.cost_usd, 0));
     END IF;
     RETURN NULL;
 END
@@ -285,18 +296,20 @@ BEGIN
     )
     INSERT INTO archiver.cost_totals
            (billing_month, project_id, cost_scale, recordings, archived, timed, duration_secs, sized,
-            size_bytes, provisional, cost_usd, timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
+            size_bytes, provisional, cost_usd, timed_costs, timed_cost_usd, sized_costs, sized_cost_usd,
+            provisional_usd)
     SELECT * FROM (
         SELECT billing_month, project_id, cost_scale, sum(recordings) AS recordings,
                sum(archived) AS archived, sum(timed) AS timed, sum(duration_secs) AS duration_secs,
                sum(sized) AS sized, sum(size_bytes) AS size_bytes, sum(provisional) AS provisional,
                sum(cost_usd) AS cost_usd, sum(timed_costs) AS timed_costs,
                sum(timed_cost_usd) AS timed_cost_usd, sum(sized_costs) AS sized_costs,
-               sum(sized_cost_usd) AS sized_cost_usd
+               sum(sized_cost_usd) AS sized_cost_usd,
+               sum(provisional_usd) AS provisional_usd
           FROM taken GROUP BY 1, 2, 3) total
      WHERE (recordings, archived, timed, duration_secs, sized, size_bytes, provisional, cost_usd,
-            timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
-           <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            timed_costs, timed_cost_usd, sized_costs, sized_cost_usd, provisional_usd)
+           <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     RETURN NULL;
 END
 $$;
@@ -341,7 +354,8 @@ CREATE FUNCTION archiver.counted_costs()
 RETURNS TABLE (billing_month date, project_id text, cost_scale integer, recordings bigint,
                archived bigint, timed bigint, duration_secs numeric, sized bigint,
                size_bytes numeric, provisional bigint, cost_usd numeric, timed_costs bigint,
-               timed_cost_usd numeric, sized_costs bigint, sized_cost_usd numeric)
+               timed_cost_usd numeric, sized_costs bigint, sized_cost_usd numeric,
+               provisional_usd numeric)
 LANGUAGE sql STABLE AS $$
     SELECT r.billing_month, r.project_id, scale(r.cost_usd), count(*),
            count(*) FILTER (WHERE r.state = 'archived'),
@@ -354,7 +368,10 @@ LANGUAGE sql STABLE AS $$
            count(r.cost_usd) FILTER (WHERE r.duration_secs > 0),
            coalesce(sum(r.cost_usd) FILTER (WHERE r.duration_secs > 0), 0),
            count(r.cost_usd) FILTER (WHERE r.size_bytes > 0),
-           coalesce(sum(r.cost_usd) FILTER (WHERE r.size_bytes > 0), 0)
+           coalesce(sum(r.cost_usd) FILTER (WHERE r.size_bytes > 0), 0),
+           coalesce(sum(r.cost_usd) FILTER (WHERE (r.recording_status = 'completed'
+               AND (r.source_deleted_at IS NOT NULL
+                    OR r.cost_observed_at - r.cost_changed_at >= rules.final_after)) IS NOT TRUE), 0)
       FROM archiver.recordings r
      CROSS JOIN (SELECT max(final_after) AS final_after FROM archiver.finance_rules) rules
      GROUP BY 1, 2, 3
@@ -379,13 +396,14 @@ LANGUAGE sql STABLE AS $$
                sum(sized) AS sized, sum(size_bytes) AS size_bytes, sum(provisional) AS provisional,
                sum(cost_usd) AS cost_usd, sum(timed_costs) AS timed_costs,
                sum(timed_cost_usd) AS timed_cost_usd, sum(sized_costs) AS sized_costs,
-               sum(sized_cost_usd) AS sized_cost_usd
+               sum(sized_cost_usd) AS sized_cost_usd,
+               sum(provisional_usd) AS provisional_usd
           FROM archiver.cost_totals GROUP BY 1, 2, 3
     ), kept_costs_left AS (
         SELECT * FROM kept_costs
          WHERE (recordings, archived, timed, duration_secs, sized, size_bytes, provisional, cost_usd,
-                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
-               <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+                timed_costs, timed_cost_usd, sized_costs, sized_cost_usd, provisional_usd)
+               <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     ), counted_costs AS (
         SELECT * FROM archiver.counted_costs()
     ), kept_reads AS (
@@ -420,7 +438,8 @@ BEGIN
     DELETE FROM archiver.cost_totals;
     INSERT INTO archiver.cost_totals
            (billing_month, project_id, cost_scale, recordings, archived, timed, duration_secs, sized,
-            size_bytes, provisional, cost_usd, timed_costs, timed_cost_usd, sized_costs, sized_cost_usd)
+            size_bytes, provisional, cost_usd, timed_costs, timed_cost_usd, sized_costs, sized_cost_usd,
+            provisional_usd)
     SELECT * FROM archiver.counted_costs();
     DELETE FROM archiver.read_totals;
     INSERT INTO archiver.read_totals (verified_on, recordings, size_bytes)
@@ -518,6 +537,24 @@ SELECT billing_month,
          GROUP BY billing_month, project_id, cost_scale
         HAVING sum(recordings) > 0) totals
  GROUP BY billing_month, project_id;
+
+CREATE VIEW finance.provisional_costs AS
+SELECT billing_month,
+       project_id,
+       sum(recordings)::bigint AS recordings,
+       round(sum(cost_usd), max(cost_scale)) AS cost_usd
+  FROM (SELECT billing_month, project_id, cost_scale,
+               sum(provisional) AS recordings, sum(provisional_usd) AS cost_usd
+          FROM archiver.cost_totals
+         GROUP BY billing_month, project_id, cost_scale
+        HAVING sum(provisional) > 0) totals
+ GROUP BY billing_month, project_id;
+COMMENT ON VIEW finance.provisional_costs IS
+    'The part of each month''s costs that may still change, by UTC month and project; a month whose known costs are all final has no row.';
+COMMENT ON COLUMN finance.provisional_costs.billing_month IS 'First day of the month.';
+COMMENT ON COLUMN finance.provisional_costs.project_id IS 'SignalWire project.';
+COMMENT ON COLUMN finance.provisional_costs.recordings IS 'Recordings whose cost may still change.';
+COMMENT ON COLUMN finance.provisional_costs.cost_usd IS 'Exact sum of their costs as they are now.';
 
 -- The three states have indexes of their own.
 CREATE OR REPLACE VIEW finance.not_archived AS

@@ -99,6 +99,12 @@ async fn finance_views_keep_their_columns_order_and_types() {
             "after_month_end boolean",
         ]
     );
+}
+
+#[tokio::test]
+async fn what_finance_asks_next_keeps_its_columns_order_and_types() {
+    let database = migrated_database().await;
+    let pool = database.pool();
     assert_eq!(
         columns_of(&pool, "unit_costs").await,
         [
@@ -123,6 +129,15 @@ async fn finance_views_keep_their_columns_order_and_types() {
             "change_percent numeric",
             "previous_recordings bigint",
             "recordings bigint",
+        ]
+    );
+    assert_eq!(
+        columns_of(&pool, "provisional_costs").await,
+        [
+            "billing_month date",
+            "project_id text",
+            "recordings bigint",
+            "cost_usd numeric",
         ]
     );
     assert_eq!(

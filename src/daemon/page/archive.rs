@@ -56,7 +56,7 @@ fn days(days: &[ArchivedOnDay]) -> Markup {
         let bars = days.iter().map(|day| Bar {
             label: day.day.format("%m-%d").to_string(),
             height: height(day),
-            is_open: false,
+            open: 0,
         });
         bars.collect::<Vec<_>>()
     };

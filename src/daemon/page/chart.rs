@@ -28,13 +28,19 @@ const LINE: RGBColor = RGBColor(4, 0, 0);
 pub(super) struct Bar {
     pub(super) label: String,
     pub(super) height: i64,
-    /// It may still change: it is hatched.
-    pub(super) is_open: bool,
+    /// What of the height may still change: hatched, at the far end.
+    pub(super) open: i64,
 }
 
 impl Bar {
     fn drawn(&self) -> i64 {
         self.height.clamp(-FARTHEST, FARTHEST)
+    }
+
+    /// Where what may still change begins.
+    fn closed(&self) -> i64 {
+        let (low, high) = (self.drawn().min(0), self.drawn().max(0));
+        self.height.saturating_sub(self.open).clamp(low, high)
     }
 }
 
@@ -101,15 +107,19 @@ impl Chart<'_> {
             .light_line_style(TRANSPARENT)
             .bold_line_style(LINE)
             .draw()?;
-        chart.draw_series((0..count).zip(self.bars).map(|(place, bar)| {
-            let colour = if bar.is_open { OPEN_BAR } else { BAR };
-            let corners = [
-                (SegmentValue::Exact(place), 0),
-                (SegmentValue::Exact(place + 1), bar.drawn()),
-            ];
-            let mut rectangle = Rectangle::new(corners, colour.filled());
-            rectangle.set_margin(0, 0, 1, 1);
-            rectangle
+        chart.draw_series((0..count).zip(self.bars).flat_map(|(place, bar)| {
+            let part = |colour: RGBColor, from, to| {
+                let corners = [
+                    (SegmentValue::Exact(place), from),
+                    (SegmentValue::Exact(place + 1), to),
+                ];
+                let mut rectangle = Rectangle::new(corners, colour.filled());
+                rectangle.set_margin(0, 0, 1, 1);
+                rectangle
+            };
+            let closed = part(BAR, 0, bar.closed());
+            let open = (bar.open != 0).then(|| part(OPEN_BAR, bar.closed(), bar.drawn()));
+            [Some(closed), open].into_iter().flatten()
         }))?;
         area.present()?;
         drop(chart);
@@ -160,7 +170,7 @@ mod tests {
             .map(|height| Bar {
                 label: "11-30".to_owned(),
                 height: *height,
-                is_open: false,
+                open: 0,
             })
             .collect();
         let chart = Chart {
@@ -187,6 +197,27 @@ mod tests {
             assert!(STYLE.contains(&format!("[fill=\"#0{red}0000\"]")));
         }
         assert!(!drawn.contains("style="), "the policy forbids it: {drawn}");
+    }
+
+    #[test]
+    fn what_may_still_change_is_the_far_end_of_a_bar() {
+        let closed = |height, open| {
+            let label = String::new();
+            Bar {
+                label,
+                height,
+                open,
+            }
+            .closed()
+        };
+        assert_eq!(closed(10, 0), 10);
+        assert_eq!(closed(10, 3), 7);
+        assert_eq!(closed(10, 10), 0);
+        // Credits among them: no part is higher than the whole, nor below nothing.
+        assert_eq!(closed(10, -3), 10);
+        assert_eq!(closed(10, 13), 0);
+        assert_eq!(closed(-10, -4), -6);
+        assert_eq!(closed(i64::MIN, i64::MAX), -FARTHEST);
     }
 
     #[test]

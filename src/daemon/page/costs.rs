@@ -38,7 +38,7 @@ fn months(months: &[MonthlyCost]) -> Markup {
         .map(|month| Bar {
             label: month.month.to_string(),
             height: month.cost_usd.as_deref().map_or(0, ten_thousandths),
-            is_open: is_open(month),
+            open: month.provisional_usd.as_deref().map_or(0, ten_thousandths),
         })
         .collect();
     let open = months.iter().filter(|month| is_open(month)).count();
@@ -46,16 +46,20 @@ fn months(months: &[MonthlyCost]) -> Markup {
         id: "months-costs",
         title: "Cost per month in US dollars",
         description: &format!(
-            "{} months; the sums of {open} of them may still change, and are hatched.",
+            "{} months; the sums of {open} of them may still change, and what of them may is hatched.",
             months.len()
         ),
         bars: &bars,
         label: dollars,
     };
-    let amounts = Amounts::of(months.iter().map(|month| month.cost_usd.as_deref()));
+    let amounts = months
+        .iter()
+        .flat_map(|it| [&it.cost_usd, &it.provisional_usd]);
+    let amounts = Amounts::of(amounts.map(|amount| amount.as_deref()));
     let columns = [
         text("Month (UTC)"),
         numbers("Cost (USD)"),
+        numbers("may change (USD)"),
         text("The sum is"),
         numbers("Recordings"),
         numbers("of these provisional"),
@@ -65,6 +69,7 @@ fn months(months: &[MonthlyCost]) -> Markup {
         vec![
             html! { a href={ "/?month=" (month.month) "#sessions" } { (month.month) } },
             amounts.show(month.cost_usd.as_deref()),
+            amounts.show(month.provisional_usd.as_deref()),
             state(month),
             html! { (number(month.recordings)) },
             html! { (number(month.provisional)) },

@@ -16,6 +16,8 @@ pub struct MonthlyCost {
     pub cost_usd: Option<String>,
     /// Recordings whose cost may still change.
     pub provisional: i64,
+    /// What of the sum is theirs; `None` if there are none.
+    pub provisional_usd: Option<String>,
     /// Recordings whose cost is unknown, and so no part of the sum.
     pub missing_cost: i64,
 }
@@ -51,12 +53,17 @@ pub async fn monthly_costs(
              WHERE billing_month >= (date_trunc('month', now() AT TIME ZONE 'UTC')
                                      - make_interval(months => $1::integer - 1))::date
              GROUP BY billing_month
+        ), open_costs AS (
+            SELECT billing_month, sum(cost_usd) AS provisional_usd
+              FROM finance.provisional_costs
+             GROUP BY billing_month
         )
         SELECT billing_month AS "month!", coalesce(recordings, 0) AS "recordings!",
-               cost_usd::text, coalesce(provisional, 0) AS "provisional!",
+               cost_usd::text, coalesce(provisional, 0) AS "provisional!", provisional_usd::text,
                coalesce(missing_cost, 0) AS "missing_cost!"
           FROM shown
           LEFT JOIN costs USING (billing_month)
+          LEFT JOIN open_costs USING (billing_month)
          ORDER BY billing_month"#,
         months,
     )
@@ -67,6 +74,7 @@ pub async fn monthly_costs(
         recordings: row.recordings,
         cost_usd: row.cost_usd,
         provisional: row.provisional,
+        provisional_usd: row.provisional_usd,
         missing_cost: row.missing_cost,
     });
     Ok(costs.collect())

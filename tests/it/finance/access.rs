@@ -102,6 +102,7 @@ async fn a_granted_role_reads_every_view_and_no_table() {
             "finance.monthly_changes SELECT",
             "finance.monthly_costs SELECT",
             "finance.not_archived SELECT",
+            "finance.provisional_costs SELECT",
             "finance.recordings SELECT",
             "finance.session_costs SELECT",
             "finance.unit_costs SELECT",

@@ -19,6 +19,12 @@ use crate::seed::{execute, migrated_database};
 /// Each figure that is kept, and the plain question to all rows that it must be the answer to.
 const PLAIN: &[(&str, &str)] = &[
     (
+        "SELECT * FROM finance.provisional_costs",
+        "SELECT billing_month, project_id, count(*), sum(cost_usd)
+           FROM finance.recordings WHERE cost_state = 'provisional'
+          GROUP BY billing_month, project_id",
+    ),
+    (
         "SELECT * FROM finance.monthly_costs",
         "SELECT billing_month, project_id, count(*),
                 count(*) FILTER (WHERE archive_state = 'archived'),
@@ -101,6 +107,8 @@ const CHANGES: &[&str] = &[
       WHERE recording_id IN (SELECT some_of(0.1))",
     "UPDATE archiver.recordings SET cost_usd = round(cost_usd, 14)
       WHERE recording_id IN (SELECT some_of(0.02))",
+    "UPDATE archiver.recordings SET source_deleted_at = CASE WHEN random() < 0.5 THEN now() END
+      WHERE recording_id IN (SELECT some_of(0.1))",
     "UPDATE archiver.recordings SET cost_observed_at = cost_observed_at + interval '5 days'
       WHERE recording_id IN (SELECT some_of(0.2))",
     "UPDATE archiver.recordings SET

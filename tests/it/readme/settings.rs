@@ -45,6 +45,7 @@ fn every_setting_named_exists() {
         "cost_changes",
         "unit_costs",
         "monthly_changes",
+        "provisional_costs",
         "not_archived",
     ];
     let mut settings = 0;
