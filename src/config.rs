@@ -45,6 +45,7 @@ pub use sections::{
     RetireConfig, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation, SweepConfig,
     TransferConfig, VerifyConfig, VerifyMode, WorkerConfig,
 };
+pub(crate) use value::is_loopback;
 
 use check::Checker;
 use file::ConfigFile;
