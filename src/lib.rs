@@ -80,6 +80,8 @@
 //! - *Nothing uncertain is deleted at the source*: off unless configured and asked for; all that a
 //!   deletion rests on is looked at right before it, and stands in the audit ([`upkeep::Retirer`]).
 //! - *Money is exact*: from the JSON token to NUMERIC by decimal text ([`money::Usd`]).
+//! - *What comes from outside is bounded*: answers of the API and the store in bytes, fields and entries,
+//!   links in length and in where they lead; [`fuzzing`] is the door to their readers for tests.
 //! - *Links and tokens stay secret*: [`signed_url::SignedUrl`] shows its host only, and metadata is
 //!   stored without the link ([`recording::Metadata::without_link`]).
 
@@ -95,6 +97,8 @@ pub mod deadline;
 pub mod digest;
 pub mod error;
 pub mod finance;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod memory;
 pub mod metrics;
 pub mod money;
