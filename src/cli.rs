@@ -37,6 +37,7 @@ mod upkeep;
 mod verify;
 
 use exit::Exit;
+pub(crate) use ids::parse as parse_ids;
 use session::Session;
 
 /// Archives SignalWire video room recordings into S3-compatible storage: each one proven byte for

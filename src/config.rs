@@ -45,6 +45,7 @@ pub use sections::{
     RetireConfig, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation, SweepConfig,
     TransferConfig, VerifyConfig, VerifyMode, WorkerConfig,
 };
+pub(crate) use value::is_loopback;
 
 use check::Checker;
 use file::ConfigFile;
@@ -84,7 +85,19 @@ impl Config {
     /// [`ConfigError::Unreadable`] for a file that was named, or found, and cannot be read;
     /// [`ConfigError::Invalid`] with all that is wrong.
     pub fn load(explicit: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
-        let file = find_file(explicit, environment)?;
+        Self::of(find_file(explicit, environment)?, environment)
+    }
+
+    /// The same of a text as if it stood in a file.
+    pub(crate) fn of_text(
+        path: PathBuf,
+        text: String,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        Self::of(Some(ConfigFile::of_text(path, text)), environment)
+    }
+
+    fn of(file: Option<ConfigFile>, environment: &Environment) -> Result<Self, ConfigError> {
         let mut settings = Settings::gather(file.as_ref(), environment);
         let mut checker = Checker {
             settings: &mut settings,

@@ -83,6 +83,8 @@
 //! - *Sums are those of the rows*: triggers add to them, in whatever transaction changes a recording,
 //!   and nobody waits for anybody (`migrations/0009_rollup.sql`); no report of a month and no figure of
 //!   the archive reads all rows.
+//! - *What comes from outside is bounded*: answers of the API and the store in bytes, fields and entries,
+//!   links in length and in where they lead; [`fuzzing`] is the door to their readers for tests.
 //! - *Links and tokens stay secret*: [`signed_url::SignedUrl`] shows its host only, and metadata is
 //!   stored without the link ([`recording::Metadata::without_link`]).
 
@@ -98,6 +100,8 @@ pub mod deadline;
 pub mod digest;
 pub mod error;
 pub mod finance;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod human;
 pub mod memory;
 pub mod metrics;

@@ -6,7 +6,7 @@
 mod client;
 mod listing;
 mod pace;
-mod wire;
+pub(crate) mod wire;
 
 pub use client::{ApiError, SignalWire};
 pub use listing::{Catalogue, NextPage, Page, Unreadable};

@@ -12,9 +12,10 @@ use url::Url;
 pub struct SignedUrl(Url);
 
 impl SignedUrl {
-    /// Takes a link as the provider sent it; `None` unless it is an absolute URL with a host.
+    /// Takes a link as the provider sent it; `None` unless it is an absolute URL. Where it may
+    /// lead is for the media client to say.
     pub fn parse(text: &str) -> Option<Self> {
-        Url::parse(text).ok().filter(Url::has_host).map(Self)
+        Url::parse(text).ok().map(Self)
     }
 
     /// The whole link. Only the media client may call this, and must not keep or print it.
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn what_is_no_link_is_refused() {
-        for text in ["", "/relative/path", "mailto:a@b", "not a url"] {
+        for text in ["", "/relative/path", "//host/path", "https://", "not a url"] {
             assert_eq!(SignedUrl::parse(text), None, "{text:?}");
         }
     }

@@ -32,6 +32,7 @@ mod plan;
 mod source;
 mod window;
 
+pub(crate) use answer::parse_content_range;
 pub use client::MediaClient;
 pub use error::TransferError;
 pub use guard::LinkPolicy;

@@ -23,6 +23,14 @@ pub enum ArchiveError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Queue(#[from] QueueError),
+    #[error(
+        "a file of {size_bytes} bytes takes parts of {part_bytes}, and transfer.memory_limit leaves {buffer_bytes} bytes for them"
+    )]
+    TooLarge {
+        size_bytes: u64,
+        part_bytes: u64,
+        buffer_bytes: u64,
+    },
     #[error("the process was told to stop")]
     Cancelled,
     #[error("gave up before trying: {attempts} attempts ended without a result")]
@@ -35,6 +43,8 @@ impl ArchiveError {
             Self::Api(error) => error.kind(),
             Self::NotReady { .. } => ErrorKind::NotReady,
             Self::NoMedia => ErrorKind::NoMedia,
+            // Nobody has recorded for years: most likely the size is a lie.
+            Self::TooLarge { .. } => ErrorKind::BadMetadata,
             Self::Transfer(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::Queue(error) => error.kind(),
@@ -50,6 +60,7 @@ impl ArchiveError {
             Self::Transfer(error) => error.retry_after(),
             Self::NotReady { .. }
             | Self::NoMedia
+            | Self::TooLarge { .. }
             | Self::Storage(_)
             | Self::Queue(_)
             | Self::Cancelled
@@ -64,6 +75,7 @@ impl ArchiveError {
             Self::Api(_)
             | Self::NotReady { .. }
             | Self::NoMedia
+            | Self::TooLarge { .. }
             | Self::Storage(_)
             | Self::Queue(_)
             | Self::Cancelled

@@ -39,7 +39,7 @@ impl Archiver {
     /// Reads the whole file at its source, to know what it is.
     pub(super) async fn read_source(&self, job: &Job<'_>) -> Result<Fingerprint, ArchiveError> {
         let expected = self.expected(job.recording);
-        let part_bytes = self.storage.part_plan(expected.size_bytes).part_bytes;
+        let part_bytes = self.part_plan(expected.size_bytes)?.part_bytes;
         let source = self
             .media
             .open(job.link, &expected, part_bytes, None)

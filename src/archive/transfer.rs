@@ -12,7 +12,7 @@ use crate::digest::{Fingerprint, Fingerprinting};
 use crate::error::{ErrorKind, chain};
 use crate::progress::Stage;
 use crate::queue::{BegunUpload, LeftUpload};
-use crate::storage::{StorageError, Upload, UploadPlan};
+use crate::storage::{PartPlan, StorageError, Upload, UploadPlan};
 use crate::transfer::{Download, Resume, TransferError};
 
 /// A transfer that is cut off waits so long for parts on the wire: they need not be sent again.
@@ -146,11 +146,11 @@ impl Archiver {
 
     async fn begin(&self, job: &Job<'_>) -> Result<Moving, ArchiveError> {
         let expected = self.expected(job.recording);
-        let first_bytes = self.storage.part_plan(expected.size_bytes).part_bytes;
+        let first_bytes = self.part_plan(expected.size_bytes)?.part_bytes;
         let opened = self.media.open(job.link, &expected, first_bytes, None);
         let source = unless(job.stop, opened).await?;
         let size_bytes = source.size_bytes();
-        let parts = self.storage.part_plan(size_bytes);
+        let parts = self.part_plan(size_bytes)?;
         let plan = UploadPlan {
             parts,
             content_type: job.recording.media_format.clone(),
@@ -187,6 +187,21 @@ impl Archiver {
             download: Some(source.download(parts.part_bytes, &self.memory, job.progress)),
             hashing: Some(Hashing::start(Fingerprinting::new(), size_bytes)),
         })
+    }
+
+    /// How a file of this size is cut up, if one of its parts fits into memory: what is said of its
+    /// size may be anything.
+    pub(super) fn part_plan(&self, size_bytes: Option<u64>) -> Result<PartPlan, ArchiveError> {
+        let plan = self.storage.part_plan(size_bytes);
+        let buffer_bytes = self.memory.limit_bytes();
+        match size_bytes {
+            Some(size_bytes) if plan.part_bytes > buffer_bytes => Err(ArchiveError::TooLarge {
+                size_bytes,
+                part_bytes: plan.part_bytes,
+                buffer_bytes,
+            }),
+            _ => Ok(plan),
+        }
     }
 
     /// Sends every byte and publishes; nothing is visible under the key before the last byte was

@@ -82,7 +82,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 }
 
 /// Reads one ID per line; the error names every line that is none.
-fn parse(text: &str) -> Result<Vec<RecordingId>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<RecordingId>, String> {
     let mut ids = Vec::new();
     let mut bad = Vec::new();
     for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {

@@ -30,6 +30,10 @@ impl ConfigFile {
         }
     }
 
+    pub(super) const fn of_text(path: PathBuf, text: String) -> Self {
+        Self { path, text }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

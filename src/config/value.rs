@@ -298,7 +298,7 @@ fn has_userinfo(url: &Url) -> bool {
 }
 
 /// Whether the host is this machine by its very name or address.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),

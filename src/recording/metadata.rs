@@ -1,10 +1,16 @@
 //! The provider's object as sent: field order and number tokens untouched, the link left out.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
+
+/// A recording has some twenty fields; what has more than this describes none, and would take much
+/// more memory than its text.
+const MAX_FIELDS: usize = 500;
 
 /// A JSON object whose values are kept as the text that was sent.
 ///
@@ -20,12 +26,14 @@ impl Metadata {
     pub fn without_link(mut self) -> Self {
         let link = self
             .token("uri")
-            .map(|token| token.trim_matches('"').to_owned())
+            .map(|token| unescaped(token).trim_matches('"').to_owned())
             .filter(|link| link.len() > 8 && link != "null");
         self.fields.retain(|(name, value)| {
-            let text = value.get();
+            let text = format!("{name} {}", unescaped(value.get()));
             let repeats_link = link.as_deref().is_some_and(|link| text.contains(link));
-            name != "uri" && !repeats_link && !text.to_ascii_lowercase().contains("signature=")
+            let lower = text.to_ascii_lowercase();
+            let is_signed = lower.contains("signature=") || lower.contains("signature%3d");
+            name != "uri" && !repeats_link && !is_signed
         });
         self
     }
@@ -60,6 +68,33 @@ impl Metadata {
     }
 }
 
+/// JSON text with its escapes resolved, as far as they stand for one character each: the same text
+/// can be spelled in many ways.
+fn unescaped(json: &str) -> Cow<'_, str> {
+    let mut pieces = json.split('\\');
+    let first = pieces.next().unwrap_or_default();
+    if first.len() == json.len() {
+        return Cow::Borrowed(json);
+    }
+    let mut text = first.to_owned();
+    while let Some(piece) = pieces.next() {
+        let code = |digits: &str| char::from_u32(u32::from_str_radix(digits, 16).ok()?);
+        match (piece.strip_prefix('u'), piece.get(1..5).and_then(code)) {
+            (Some(rest), Some(character)) => {
+                text.push(character);
+                text.push_str(&rest[4..]);
+            }
+            // A backslash itself: what follows it is no escape.
+            _ if piece.is_empty() => {
+                text.push('\\');
+                text.push_str(pieces.next().unwrap_or_default());
+            }
+            _ => text.push_str(piece),
+        }
+    }
+    Cow::Owned(text)
+}
+
 /// Whether a number may be beyond what Postgres' numeric holds: an exponent of four digits or
 /// more. Looks into strings too, where it costs at most a copy of the metadata.
 fn has_huge_exponent(json: &str) -> bool {
@@ -86,11 +121,18 @@ impl<'de> Deserialize<'de> for Metadata {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
                 let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    // A repeated name means its last value, as JSON readers agree.
-                    fields.retain(|(known, _)| *known != name);
-                    fields.push((name, value));
+                while let Some(field) = map.next_entry()? {
+                    if fields.len() == MAX_FIELDS {
+                        let problem = format_args!("more than {MAX_FIELDS} fields");
+                        return Err(serde::de::Error::custom(problem));
+                    }
+                    fields.push(field);
                 }
+                // A repeated name means its last value, as JSON readers agree.
+                let mut seen = HashSet::with_capacity(fields.len());
+                let mut last: Vec<bool> =
+                    fields.iter().rev().map(|it| seen.insert(&it.0)).collect();
+                fields.retain(|_| last.pop() == Some(true));
                 Ok(Metadata { fields })
             }
         }
@@ -126,6 +168,37 @@ mod tests {
         let sent = r#"{"id":"x","uri":"https://h/p?X-Amz-Signature=1","copy":{"u":"https://h/p?X-Amz-Signature=1"},"other":"https://k/?x-amz-signature=2","keep":1}"#;
         let metadata: Metadata = serde_json::from_str(sent).unwrap();
         assert_eq!(metadata.without_link().to_json(), r#"{"id":"x","keep":1}"#);
+    }
+
+    #[test]
+    fn a_link_is_found_however_it_is_spelled() {
+        let sent = r#"{"uri":"https:\/\/h\/p?key=1\u0026x=2","a":"https://h/p?key=1&x=2",
+            "b":["\u0068ttps://h\/p?key=1\u0026x=2"],"c":"X-Amz-Signatur\u0065\u003d1",
+            "d":"https://k/?to=https%3A%2F%2Fh%2F%3FX-Amz-Signature%3D1","https://h/p?key=1&x=2":0,
+            "keep":"\\u0041 \ud800 \u00"}"#
+            .replace("\\u00\"", "\"");
+        let metadata: Metadata = serde_json::from_str(&sent).unwrap();
+        assert_eq!(
+            metadata.without_link().to_json(),
+            r#"{"keep":"\\u0041 \ud800 "}"#
+        );
+    }
+
+    #[test]
+    fn of_a_repeated_name_the_last_value_counts() {
+        let sent = r#"{"a":1,"b":2,"a":3,"c":4,"b":5}"#;
+        let metadata: Metadata = serde_json::from_str(sent).unwrap();
+        assert_eq!(metadata.to_json(), r#"{"a":3,"c":4,"b":5}"#);
+    }
+
+    #[test]
+    fn what_has_fields_without_end_is_refused() {
+        let with = |fields: usize| {
+            let fields: Vec<String> = (0..fields).map(|it| format!("\"{it}\":0")).collect();
+            serde_json::from_str::<Metadata>(&format!("{{{}}}", fields.join(",")))
+        };
+        assert!(with(MAX_FIELDS).is_ok());
+        assert!(with(MAX_FIELDS + 1).is_err());
     }
 
     #[test]

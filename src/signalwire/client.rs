@@ -13,7 +13,7 @@ use url::Url;
 use super::listing::{Catalogue, NextPage, Page};
 use super::pace::Pace;
 use super::wire;
-use crate::config::SignalWireConfig;
+use crate::config::{SignalWireConfig, is_loopback};
 use crate::error::ErrorKind;
 use crate::recording::{Recording, RecordingId};
 use crate::retry::{parse_retry_after, throttle_delay};
@@ -93,16 +93,24 @@ impl SignalWire {
     /// # Errors
     /// When the TLS roots of the system cannot be loaded.
     pub fn new(config: &SignalWireConfig) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .user_agent(concat!("recording-archiver/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .referer(false)
             .https_only(config.require_https)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
-            .build()?;
+            // An answer's size is its size, whatever features other crates turn on.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate();
+        if is_loopback(&config.api_base) {
+            // Whatever proxy the environment names: this machine is not behind it.
+            http = http.no_proxy();
+        }
         Ok(Self {
-            http,
+            http: http.build()?,
             api_base: config.api_base.clone(),
             project_id: config.project_id.clone(),
             api_token: std::sync::RwLock::new(config.api_token.clone()),

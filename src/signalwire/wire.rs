@@ -4,23 +4,28 @@
 //! Lenient ends where a wrong value would do harm: a date, size or link that is there but cannot
 //! be read is an error, because the object's place and proof depend on it.
 
+use std::fmt;
+
 use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use url::Url;
 use uuid::Uuid;
 
 use super::listing::{NextPage, Page, Unreadable};
 use crate::money::Usd;
+use crate::printable::printable;
 use crate::recording::{Metadata, Recording, RecordingId, RecordingStatus};
 use crate::signed_url::SignedUrl;
 
+/// As many as the provider gives at once.
+const MAX_ENTRIES: usize = 1000;
 /// Longest part of a provider's own words that is passed on in a message.
 const MAX_QUOTED_CHARS: usize = 200;
 
 /// Reads the answer to a question for `id`; the error says what is wrong with it.
-pub(super) fn recording(id: RecordingId, body: &str) -> Result<Recording, String> {
+pub(crate) fn recording(id: RecordingId, body: &str) -> Result<Recording, String> {
     let object: Metadata = serde_json::from_str(body).map_err(|e| no_json(&e))?;
     let recording = described(object)?;
     if recording.id != id {
@@ -30,14 +35,14 @@ pub(super) fn recording(id: RecordingId, body: &str) -> Result<Recording, String
 }
 
 /// Reads one page of a list; the error says what is wrong with the whole of it.
-pub(super) fn page(api_base: &Url, body: &str) -> Result<Page, String> {
-    #[derive(Deserialize)]
+pub(crate) fn page(api_base: &Url, body: &str) -> Result<Page, String> {
+    #[derive(serde::Deserialize)]
     struct PageJson {
         #[serde(default)]
         links: Option<LinksJson>,
-        data: Vec<Metadata>,
+        data: Entries,
     }
-    #[derive(Default, Deserialize)]
+    #[derive(Default, serde::Deserialize)]
     struct LinksJson {
         #[serde(default)]
         next: Option<String>,
@@ -48,8 +53,9 @@ pub(super) fn page(api_base: &Url, body: &str) -> Result<Page, String> {
         .filter(|next| !next.is_empty())
         .map(|next| next_page(api_base, &next))
         .transpose()?;
-    let (mut recordings, mut unreadable) = (Vec::with_capacity(page.data.len()), Vec::new());
-    for object in page.data {
+    let entries = page.data.0;
+    let (mut recordings, mut unreadable) = (Vec::with_capacity(entries.len()), Vec::new());
+    for object in entries {
         let id = id_of(&object).ok().map(RecordingId::uuid);
         match described(object) {
             Ok(recording) => recordings.push(recording),
@@ -61,6 +67,35 @@ pub(super) fn page(api_base: &Url, body: &str) -> Result<Page, String> {
         unreadable,
         next,
     })
+}
+
+/// The entries of a page, unless there are more than any page has.
+struct Entries(Vec<Metadata>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Array;
+        impl<'de> Visitor<'de> for Array {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = seq.next_element()? {
+                    if entries.len() == MAX_ENTRIES {
+                        let problem = format_args!("more than {MAX_ENTRIES} entries");
+                        return Err(serde::de::Error::custom(problem));
+                    }
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_seq(Array)
+    }
 }
 
 /// Absolute or relative, as the provider's documents show both.
@@ -98,26 +133,30 @@ pub fn described(object: Metadata) -> Result<Recording, String> {
         Some(uri) => Some(SignedUrl::parse(&uri).ok_or("its uri is not an absolute URL")?),
         None => None,
     };
+    // Before anything is kept of it: a link may be repeated in any field.
+    let object = object.without_link();
     Ok(Recording {
         id,
         room_session_id: text(&object, "room_session_id")?
             .and_then(|session| Uuid::try_parse(&session).ok()),
-        status: text(&object, "status")?.map(|word| RecordingStatus::from(word.as_str())),
+        status: text(&object, "status")?.map(|word| RecordingStatus::from(&*short(&word))),
         started_at: timestamp(&object, "started_at")?,
         finished_at: timestamp(&object, "finished_at")?,
         created_at: timestamp(&object, "created_at")?,
         updated_at: timestamp(&object, "updated_at")?,
         duration_secs: duration_secs(&object),
         declared_size_bytes: size_bytes(&object)?,
-        media_format: text(&object, "format").unwrap_or_default(),
+        media_format: text(&object, "format")
+            .unwrap_or_default()
+            .map(|format| short(&format)),
         cost: cost(id, &object),
         link,
-        metadata: object.without_link(),
+        metadata: object,
     })
 }
 
 /// The provider's own words from an error body, in either documented shape, made printable.
-pub(super) fn error_message(body: &str) -> String {
+pub(crate) fn error_message(body: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     let message = match &value["errors"] {
         serde_json::Value::Array(errors) => errors
@@ -131,15 +170,15 @@ pub(super) fn error_message(body: &str) -> String {
             .unwrap_or_default()
             .to_owned(),
     };
-    let printable: String = message
+    let quoted: String = message
         .chars()
         .filter(|c| !c.is_control())
         .take(MAX_QUOTED_CHARS)
         .collect();
-    if printable.is_empty() {
+    if quoted.is_empty() {
         "no reason given".to_owned()
     } else {
-        printable
+        printable(&quoted).into_owned()
     }
 }
 
@@ -155,6 +194,11 @@ fn text(object: &Metadata, name: &str) -> Result<Option<String>, String> {
         })
         .transpose()
         .map(|text| text.filter(|text| !text.is_empty()))
+}
+
+/// A word of the provider's as it goes on in rows, headers and messages.
+fn short(word: &str) -> String {
+    word.chars().take(MAX_QUOTED_CHARS).collect()
 }
 
 fn timestamp(object: &Metadata, name: &str) -> Result<Option<DateTime<Utc>>, String> {
@@ -242,6 +286,21 @@ mod tests {
         );
         assert!(recording.link.is_some());
         assert!(!recording.metadata.to_json().contains("temporary"));
+    }
+
+    #[test]
+    fn what_repeats_the_link_or_goes_on_for_ever_is_not_kept() {
+        let link = "https://h/p?X-Amz-Signature=1";
+        let recording = read(&format!(
+            r#","uri":"{link}","format":"{link}","status":"{link}","room_session_id":"{link}""#
+        ))
+        .unwrap();
+        assert!(recording.link.is_some());
+        assert_eq!((recording.status, recording.media_format), (None, None));
+        let long = "x".repeat(100_000);
+        let recording = read(&format!(r#","format":"{long}","status":"{long}""#)).unwrap();
+        assert_eq!(recording.status.unwrap().as_str().len(), MAX_QUOTED_CHARS);
+        assert_eq!(recording.media_format.unwrap().len(), MAX_QUOTED_CHARS);
     }
 
     #[test]
@@ -355,6 +414,17 @@ mod tests {
     }
 
     #[test]
+    fn a_page_has_no_more_entries_than_were_asked_for() {
+        let base: Url = "https://example.signalwire.com/".parse().unwrap();
+        let with = |entries: usize| {
+            let entries = vec![format!(r#"{{"id":"{ID}"}}"#); entries].join(",");
+            page(&base, &format!(r#"{{"data":[{entries}]}}"#))
+        };
+        assert_eq!(with(MAX_ENTRIES).unwrap().recordings.len(), MAX_ENTRIES);
+        assert!(with(MAX_ENTRIES + 1).is_err());
+    }
+
+    #[test]
     fn error_bodies_are_read_in_both_shapes() {
         for (body, message) in [
             (r#"{"error":"Bad Request"}"#, "Bad Request"),
@@ -365,6 +435,7 @@ mod tests {
             (r#"{"type":"t","code":"c","message":"flat"}"#, "flat"),
             ("<html>", "no reason given"),
             (r#"{"error":"a\u001b[31mb"}"#, "a[31mb"),
+            (r#"{"error":"a\u202egpj"}"#, "a\\u{202e}gpj"),
         ] {
             assert_eq!(error_message(body), message);
         }

@@ -9,9 +9,12 @@ use super::key::{KeyError, ObjectKey};
 use crate::checkpoint::PartsDiffer;
 use crate::digest::Fingerprint;
 use crate::error::{ErrorKind, chain};
+use crate::printable::printable;
 
-/// Longest part of an error without code and message that is passed on.
+/// Longest part of a store's words that is passed on.
 const MAX_QUOTED_CHARS: usize = 300;
+/// Longest part of an object's name: no key of ours is longer.
+const MAX_OBJECT_CHARS: usize = 1100;
 
 /// Why something could not be stored, read or proven.
 ///
@@ -69,7 +72,7 @@ impl Operation {
     pub(super) fn new(verb: &'static str, object: &impl ToString) -> Self {
         Self {
             verb,
-            object: object.to_string(),
+            object: quoted(&object.to_string(), MAX_OBJECT_CHARS),
         }
     }
 }
@@ -183,19 +186,24 @@ fn is_denied_by_the_filesystem(error: &(dyn Error + 'static)) -> bool {
 
 /// The store's code and message out of an XML answer, or the client's own words up to it.
 fn words(text: &str) -> String {
+    let quote = |text| quoted(text, MAX_QUOTED_CHARS);
     match (element(text, "Code"), element(text, "Message")) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
+        (Some(code), Some(message)) => format!("{}: {}", quote(code), quote(message)),
+        (Some(code), None) => quote(code),
         // A proxy's error page is nobody's message.
-        _ => text
-            .split('<')
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches([' ', ':'])
-            .chars()
-            .take(MAX_QUOTED_CHARS)
-            .collect(),
+        _ => quote(
+            text.split('<')
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches([' ', ':']),
+        ),
     }
+}
+
+/// The beginning of somebody else's words, safe to print.
+pub(super) fn quoted(text: &str, most_chars: usize) -> String {
+    let beginning: String = text.chars().take(most_chars).collect();
+    printable(&beginning).into_owned()
 }
 
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -228,6 +236,21 @@ mod tests {
             StorageError::of(operation(), &error).to_string(),
             "store k: SignatureDoesNotMatch: no match"
         );
+    }
+
+    #[test]
+    fn what_a_store_says_at_length_is_cut_and_safe_to_print() {
+        let long = "\u{202e}x".repeat(1_000_000);
+        for text in [
+            format!("<Code>{long}</Code><Message>{long}</Message>"),
+            format!("<Code>{long}</Code>"),
+            long.clone(),
+        ] {
+            let operation = Operation::new("store", &long);
+            let said = StorageError::of(operation, &generic(&text)).to_string();
+            assert!(said.len() < 20_000, "{}", said.len());
+            assert!(!said.contains('\u{202e}'));
+        }
     }
 
     #[test]

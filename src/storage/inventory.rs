@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::error::Operation;
+use super::error::{Operation, quoted};
 use super::s3::S3;
 use super::signed::Ask;
 use super::{Backend, OWN_FOLDERS, Storage, StorageError};
@@ -17,6 +17,8 @@ use crate::config::StorageLocation;
 
 /// Files that are read ahead of whoever asks.
 const AHEAD: usize = 1000;
+/// A list that leads on and on without an object is none.
+const MOST_EMPTY_PAGES: u32 = 100;
 
 /// An object as the store lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub struct Inventory<'a> {
     pages: Pages<'a>,
     read: VecDeque<Listed>,
     last_key: String,
+    empty_pages_in_a_row: u32,
 }
 
 #[derive(Debug)]
@@ -103,6 +106,7 @@ impl Storage {
             pages,
             read: VecDeque::new(),
             last_key: String::new(),
+            empty_pages_in_a_row: 0,
         }
     }
 }
@@ -120,7 +124,10 @@ impl Inventory<'_> {
             if listed.key <= self.last_key {
                 return Err(StorageError::Refused {
                     operation: Operation::new("list", &listed.key),
-                    said: format!("it is listed after {}, out of order", self.last_key),
+                    said: format!(
+                        "it is listed after {}, out of order",
+                        quoted(&self.last_key, 1100)
+                    ),
                 });
             }
             self.last_key.clone_from(&listed.key);
@@ -144,6 +151,19 @@ impl Inventory<'_> {
                         Some(Next::First) | None => None,
                     };
                     let page = s3.list_objects(prefix, after).await?;
+                    if page.objects.is_empty() {
+                        self.empty_pages_in_a_row += 1;
+                    } else {
+                        self.empty_pages_in_a_row = 0;
+                    }
+                    if self.empty_pages_in_a_row > MOST_EMPTY_PAGES {
+                        return Err(StorageError::Refused {
+                            operation: Operation::new("list the objects under", prefix),
+                            said: format!(
+                                "its list leads on without an object: {MOST_EMPTY_PAGES} empty pages"
+                            ),
+                        });
+                    }
                     *next = page.next.map(Next::After);
                     self.read
                         .extend(page.objects.into_iter().map(|object| Listed {
@@ -177,7 +197,7 @@ impl S3 {
         let page: Result<ObjectsXml, _> = quick_xml::de::from_str(&said.body);
         let page = page.map_err(|error| StorageError::Unavailable {
             operation: operation(),
-            said: format!("its list is not what S3 documents: {error}"),
+            said: not_documented(&error),
         })?;
         if page.is_truncated && page.next.is_none() {
             return Err(StorageError::Refused {
@@ -187,6 +207,12 @@ impl S3 {
         }
         Ok(page)
     }
+}
+
+/// What is wrong with a list, which may quote it.
+pub(super) fn not_documented(error: &quick_xml::DeError) -> String {
+    let error = quoted(&error.to_string(), 200);
+    format!("its list is not what S3 documents: {error}")
 }
 
 /// Whether a key is in one of the folders that this program keeps for itself.

@@ -15,6 +15,8 @@ use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
 
 pub(super) const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
 pub(super) const SHA256: &str = "x-amz-checksum-sha256";
+/// S3 allows no more parts than this.
+const MAX_PARTS: usize = 10_000;
 const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 
 /// What the store is to hold an object against before it appears.
@@ -211,6 +213,9 @@ impl S3 {
             };
             let went_on = page.parts.last().map(|part| part.number);
             parts.extend(page.parts);
+            if parts.len() > MAX_PARTS {
+                return Ok(None);
+            }
             match page.next_marker {
                 Some(next) if page.is_truncated && went_on.is_some() && next != marker => {
                     marker = next;

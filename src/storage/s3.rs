@@ -13,7 +13,7 @@ use super::http::Shared;
 use super::probe::Enforcement;
 use super::proof::Algorithm;
 use super::{OpenStorageError, StorageError};
-use crate::config::{ChecksumMode, S3Credentials, StorageConfig};
+use crate::config::{ChecksumMode, S3Credentials, StorageConfig, is_loopback};
 
 /// No byte moving for this long breaks a request; a part must get through within it.
 const REQUEST_IDLE: Duration = Duration::from_mins(2);
@@ -76,7 +76,7 @@ impl S3 {
         };
         // A whole-request time-out would cut large objects off while they are read back, and
         // Complete off, which may take minutes.
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .user_agent(concat!("recording-archiver/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(REQUEST_IDLE)
@@ -88,9 +88,12 @@ impl S3 {
             .no_brotli()
             .no_zstd()
             .no_deflate()
-            .https_only(!endpoint_is_http)
-            .build()
-            .map_err(OpenStorageError::Http)?;
+            .https_only(!endpoint_is_http);
+        if config.endpoint.as_ref().is_some_and(is_loopback) {
+            // Whatever proxy the environment names: this machine is not behind it.
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(OpenStorageError::Http)?;
         let region = config.region.as_deref().unwrap_or("us-east-1");
         // Every setting is explicit: from_env() would let any AWS_… variable change the store.
         let mut builder = AmazonS3Builder::new()

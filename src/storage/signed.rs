@@ -14,6 +14,7 @@ use url::Url;
 
 use super::S3;
 use super::error::{Operation, StorageError};
+use super::http::{MAX_ANSWER_BYTES, MAX_LIST_BYTES};
 
 /// A question is asked so often in all while the store has trouble.
 const TRIES: u32 = 4;
@@ -75,7 +76,7 @@ impl S3 {
             operation: operation(),
             said: crate::error::chain(&e.without_url()),
         };
-        let answer = self
+        let mut answer = self
             .http
             .request(ask.method, url)
             .headers(headers)
@@ -84,7 +85,21 @@ impl S3 {
             .await
             .map_err(unanswered)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = answer.text().await.map_err(unanswered)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unanswered)? {
+            body.extend_from_slice(&chunk);
+            if !status.is_success() && body.len() > MAX_ANSWER_BYTES {
+                // What it says at length is said by now.
+                break;
+            }
+            if body.len() > MAX_LIST_BYTES {
+                return Err(StorageError::Refused {
+                    operation: operation(),
+                    said: format!("it answers with more than {MAX_LIST_BYTES} bytes"),
+                });
+            }
+        }
+        let body = String::from_utf8_lossy(&body).into_owned();
         if status == StatusCode::TOO_MANY_REQUESTS
             || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
         {

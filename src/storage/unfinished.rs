@@ -7,11 +7,14 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::error::Operation;
-use super::inventory::is_own;
+use super::inventory::{is_own, not_documented};
 use super::proof::nothing_there;
 use super::s3::S3;
 use super::signed::Ask;
 use super::{Backend, ObjectKey, Storage, StorageError};
+
+/// So many are looked at when a crash may have left one.
+const MAX_OF_A_KEY: usize = 1000;
 
 #[derive(Debug, Deserialize)]
 struct UploadsXml {
@@ -148,7 +151,8 @@ impl S3 {
             };
             after = page.next(prefix, after.as_ref())?;
             uploads.extend(page.uploads);
-            if after.is_none() {
+            // One key has a handful of them. Those that are left over are swept.
+            if after.is_none() || uploads.len() > MAX_OF_A_KEY {
                 return Ok(uploads);
             }
         }
@@ -180,7 +184,7 @@ impl S3 {
         Ok(
             quick_xml::de::from_str(&said.body).map_err(|error| StorageError::Refused {
                 operation: operation(),
-                said: format!("its list is not what S3 documents: {error}"),
+                said: not_documented(&error),
             }),
         )
     }

@@ -87,14 +87,14 @@ pub(super) fn has_an_end(response: &Response) -> bool {
             .is_some_and(|value| value.as_bytes().ends_with(b"chunked"))
 }
 
-struct ContentRange {
-    first: u64,
-    last: u64,
-    total: u64,
+pub(crate) struct ContentRange {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) total: u64,
 }
 
 /// Reads `bytes FIRST-LAST/TOTAL`.
-fn parse_content_range(value: &str) -> Option<ContentRange> {
+pub(crate) fn parse_content_range(value: &str) -> Option<ContentRange> {
     let (range, total) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     Some(ContentRange {

@@ -41,18 +41,27 @@ impl MediaClient {
     /// # Errors
     /// When the TLS roots of the system cannot be loaded.
     pub fn new(config: &TransferConfig, policy: LinkPolicy) -> Result<Self, reqwest::Error> {
+        Self::build(config, policy, policy, GuardedResolver::new(policy))
+    }
+
+    fn build(
+        config: &TransferConfig,
+        policy: LinkPolicy,
+        redirects: LinkPolicy,
+        resolver: GuardedResolver,
+    ) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("recording-archiver/", env!("CARGO_PKG_VERSION")))
             .referer(false)
             .no_proxy()
             // Ranges in parallel are for separate connections; over HTTP/2 they would share one.
             .http1_only()
-            .dns_resolver(Arc::new(GuardedResolver(policy)))
+            .dns_resolver(Arc::new(resolver))
             .redirect(redirect::Policy::custom(move |attempt| {
                 if attempt.previous().len() > MAX_REDIRECTS {
                     return attempt.error(format!("more than {MAX_REDIRECTS} redirects"));
                 }
-                match policy.check(attempt.url()) {
+                match redirects.check(attempt.url()) {
                     Ok(()) => attempt.follow(),
                     Err(refused) => attempt.error(refused),
                 }
@@ -160,3 +169,6 @@ impl MediaClient {
             .contains("expired")
     }
 }
+
+#[cfg(test)]
+mod tests;

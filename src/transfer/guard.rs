@@ -1,10 +1,17 @@
 //! Where a media link may lead: checked for the link itself, for every redirect, and for every
 //! address a name resolves to.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
+
+/// A signed link takes a few KiB; what is longer than this was made to be.
+const MAX_LINK_BYTES: usize = 16 * 1024;
 
 /// What media links may be.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +27,8 @@ pub struct LinkPolicy {
 pub enum LinkRefused {
     #[error("the link is not https")]
     NotHttps,
+    #[error("the link is longer than {MAX_LINK_BYTES} bytes")]
+    TooLong,
     #[error("the link carries user name or password")]
     Credentials,
     #[error("the link has no host")]
@@ -37,6 +46,9 @@ impl LinkPolicy {
             "https" => {}
             "http" if !self.require_https => {}
             _ => return Err(LinkRefused::NotHttps),
+        }
+        if url.as_str().len() > MAX_LINK_BYTES {
+            return Err(LinkRefused::TooLong);
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(LinkRefused::Credentials);
@@ -59,16 +71,45 @@ impl LinkPolicy {
     }
 }
 
-/// Resolves names and keeps only the addresses that the policy allows.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct GuardedResolver(pub(super) LinkPolicy);
+/// What a name stands for at the moment.
+type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
+/// Resolves names and keeps only the addresses that the policy allows. What it gives is what is
+/// connected to: nobody asks a second time, so a name cannot change in between.
+#[derive(Clone)]
+pub(super) struct GuardedResolver {
+    policy: LinkPolicy,
+    lookup: Lookup,
+}
+
+impl GuardedResolver {
+    /// Asks the system.
+    pub(super) fn new(policy: LinkPolicy) -> Self {
+        Self::with(policy, |name| {
+            async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }.boxed()
+        })
+    }
+
+    pub(super) fn with(
+        policy: LinkPolicy,
+        lookup: impl Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self {
+            policy,
+            lookup: Arc::new(lookup),
+        }
+    }
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0;
+        let policy = self.policy;
+        let resolved = (self.lookup)(name.as_str().to_owned());
         Box::pin(async move {
-            let resolved: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let resolved = resolved.await?;
             let found = !resolved.is_empty();
             let allowed: Vec<SocketAddr> = resolved
                 .into_iter()
@@ -91,10 +132,12 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
+    let [a, b, c, d] = address.octets();
     let special = match a {
         0 | 10 | 127 | 224..=255 => true,
         100 => (64..=127).contains(&b),
+        // In no registry, but inside every machine of Azure: its platform's own services.
+        168 => (b, c, d) == (63, 129, 16),
         169 => b == 254,
         172 => (16..=31).contains(&b),
         192 => matches!((b, c), (0, 0 | 2) | (88, 99) | (168, _)),
@@ -124,8 +167,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     global_unicast && !special
 }
 
-/// The IPv4 address inside a mapped, compatible, translated (`64:ff9b::/96`) or
-/// 6to4 address.
+/// The IPv4 address inside a mapped, compatible, translated (`64:ff9b::/96`), 6to4 or ISATAP
+/// address.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let last = |segments: [u16; 8]| {
         let [a, b] = segments[6].to_be_bytes();
@@ -135,7 +178,9 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
         segments @ ([0, 0, 0, 0, 0, 0 | 0xffff, _, _]
         | [0, 0, 0, 0, 0xffff, 0, _, _]
-        | [0x64, 0xff9b, 0, 0, 0, 0, _, _]) => Some(last(segments)),
+        | [0x64, 0xff9b, 0, 0, 0, 0, _, _]
+        // ISATAP, under whatever network.
+        | [_, _, _, _, 0 | 0x200, 0x5efe, _, _]) => Some(last(segments)),
         [0x2002, high, low, ..] => {
             let [a, b] = high.to_be_bytes();
             let [c, d] = low.to_be_bytes();
@@ -165,58 +210,14 @@ mod tests {
             "https://s3.us-east-2.amazonaws.com/files.signalwire.com/x?X-Amz-Signature=1",
             "https://8.8.8.8/x",
             "https://[2606:4700::1111]/x",
+            "https://[2002:808:808::1]/x",
+            "https://[2606:4700::5efe:808:808]/x",
             "https://172.15.0.1/",
             "https://172.32.0.1/",
             "https://100.63.0.1/",
+            "https://168.63.129.17/",
         ] {
             assert_eq!(verdict(link), Ok(()), "{link}");
-        }
-    }
-
-    #[test]
-    fn private_and_special_addresses_are_refused_in_every_spelling() {
-        for link in [
-            "https://127.0.0.1/",
-            "https://2130706433/",
-            "https://0x7f.1/",
-            "https://0177.0.0.1/",
-            "https://127.1/",
-            "https://0.0.0.0/",
-            "https://10.1.2.3/",
-            "https://100.64.0.1/",
-            "https://169.254.169.254/latest/meta-data/",
-            "https://172.16.0.1/",
-            "https://172.31.255.255/",
-            "https://192.0.0.1/",
-            "https://192.0.2.1/",
-            "https://192.168.1.1/",
-            "https://198.18.0.1/",
-            "https://198.51.100.7/",
-            "https://203.0.113.9/",
-            "https://224.0.0.1/",
-            "https://255.255.255.255/",
-            "https://[::]/",
-            "https://[::1]/",
-            "https://[::ffff:10.0.0.1]/",
-            "https://[::ffff:127.0.0.1]/",
-            "https://[::10.0.0.1]/",
-            "https://[64:ff9b::a9fe:a9fe]/",
-            "https://[64:ff9b:1:a9fe:a9:fe00:808:808]/",
-            "https://[64:ff9b:0:1::808:808]/",
-            "https://[2002:7f00:1::]/",
-            "https://[fe80::1]/",
-            "https://[fc00::1]/",
-            "https://[fd12::1]/",
-            "https://[ff02::1]/",
-            "https://[2001:db8::1]/",
-            "https://[2001::1]/",
-            "https://[::ffff:0:7f00:1]/",
-        ] {
-            assert!(
-                matches!(verdict(link), Err(LinkRefused::PrivateAddress(_))),
-                "{link}: {:?}",
-                verdict(link)
-            );
         }
     }
 
@@ -232,6 +233,13 @@ mod tests {
     }
 
     #[test]
+    fn a_link_has_the_length_of_a_link() {
+        let of = |bytes: usize| format!("https://8.8.8.8/{}", "x".repeat(bytes - 16));
+        assert_eq!(verdict(&of(MAX_LINK_BYTES)), Ok(()));
+        assert_eq!(verdict(&of(MAX_LINK_BYTES + 1)), Err(LinkRefused::TooLong));
+    }
+
+    #[test]
     fn the_simulator_is_allowed_on_loopback_when_told_so() {
         let loopback = LinkPolicy {
             require_https: false,
@@ -241,5 +249,49 @@ mod tests {
             loopback.check(&Url::parse("http://127.0.0.1:8080/x").unwrap()),
             Ok(())
         );
+    }
+
+    #[tokio::test]
+    async fn of_what_a_name_stands_for_only_public_addresses_are_left() {
+        let cases: [(&[&str], Option<&[&str]>); 6] = [
+            (
+                &["8.8.8.8", "2606:4700::1111"],
+                Some(&["8.8.8.8", "2606:4700::1111"]),
+            ),
+            (
+                &["127.0.0.1", "8.8.8.8", "fd00:ec2::254"],
+                Some(&["8.8.8.8"]),
+            ),
+            // As `metadata.google.internal` does.
+            (&["169.254.169.254"], None),
+            (&["fd20:ce::254", "::1"], None),
+            (&["::ffff:10.0.0.1", "64:ff9b::7f00:1"], None),
+            // Nobody of that name is no refusal.
+            (&[], Some(&[])),
+        ];
+        for (stands_for, left) in cases {
+            let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
+                let texts = texts.iter();
+                texts
+                    .map(|it| (it.parse::<IpAddr>().unwrap(), 0).into())
+                    .collect()
+            };
+            let found = addresses(stands_for);
+            let resolver = GuardedResolver::with(STRICT, move |_| {
+                std::future::ready(Ok(found.clone())).boxed()
+            });
+            match (resolver.resolve("a.name".parse().unwrap()).await, left) {
+                (Ok(kept), Some(left)) => {
+                    assert_eq!(kept.collect::<Vec<_>>(), addresses(left));
+                }
+                (Err(error), None) => {
+                    assert_eq!(error.downcast_ref(), Some(&LinkRefused::PrivateName));
+                }
+                (result, _) => panic!(
+                    "{stands_for:?}: {:?}",
+                    result.map(Iterator::collect::<Vec<_>>)
+                ),
+            }
+        }
     }
 }

@@ -14,8 +14,13 @@ use recording_archiver::simulator::{Media, MediaFault, MetadataFault, SimulatedR
 use recording_archiver::transfer::LinkPolicy;
 use uuid::Uuid;
 
+use crate::harness::binary::Binary;
 use crate::harness::s3::on_server_threads;
 use crate::harness::world::{PART, World};
+
+mod hostile;
+
+use hostile::{HOSTILE, Verdict};
 
 /// As for a real space, but for https, which nothing here speaks.
 fn strict(world: &World) -> Archiver {
@@ -40,6 +45,14 @@ async fn demand_refused(world: &World, id: Uuid, report: &Report, about: &str) {
     let row = world.row(id).await;
     assert_eq!(row.state, "failed", "{about}");
     assert_eq!(row.error_kind.as_deref(), Some("link_refused"), "{about}");
+    world.demand_nothing_stored(id).await;
+}
+
+/// What is no link may be one the next time.
+async fn demand_unreadable(world: &World, id: Uuid, report: &Report, about: &str) {
+    assert_eq!(report.outcome, Outcome::Retrying, "{about}: {report:?}");
+    let row = world.row(id).await;
+    assert_eq!(row.error_kind.as_deref(), Some("bad_metadata"), "{about}");
     world.demand_nothing_stored(id).await;
 }
 
@@ -70,29 +83,72 @@ impl Trap {
 async fn links_that_lead_inside_are_refused_before_a_byte_is_sent() {
     let world = World::local().await;
     let trap = Trap::new("127.0.0.1:0");
-    let port = trap.port();
-    for link in [
-        "http://169.254.169.254/latest/meta-data/iam/".to_owned(),
-        "http://10.0.0.1/x".to_owned(),
-        format!("http://127.0.0.1:{port}/x"),
-        format!("http://2130706433:{port}/x"),
-        format!("http://0x7f.1:{port}/x"),
-        format!("http://[::ffff:127.0.0.1]:{port}/x"),
-        format!("http://localhost:{port}/x"),
-        format!("http://0.0.0.0:{port}/x"),
-    ] {
-        let id = add(&world).await;
-        let fault = MetadataFault::Uri(link.clone());
-        world.simulator.inject(id, fault, Times::ONCE);
-        let report = world.attempt(&strict(&world)).await;
-        demand_refused(&world, id, &report, &link).await;
-        trap.demand_nobody_came(&link);
+    let archiver = strict(&world);
+    let mut tried = 0;
+    for (verdict, links) in HOSTILE {
+        for link in *links {
+            let id = add(&world).await;
+            let link = link.replace("{port}", &trap.port().to_string());
+            let fault = MetadataFault::Uri(link.clone());
+            world.simulator.inject(id, fault, Times::ONCE);
+            let report = world.attempt(&archiver).await;
+            match verdict {
+                Verdict::Refused => demand_refused(&world, id, &report, &link).await,
+                Verdict::Unreadable => demand_unreadable(&world, id, &report, &link).await,
+            }
+            trap.demand_nobody_came(&link);
+            tried += 1;
+        }
     }
+    assert!(tried >= 60, "{tried}");
     // The simulator's own link leads to loopback as well.
     let id = add(&world).await;
     let report = world.attempt(&strict(&world)).await;
     demand_refused(&world, id, &report, "the provider's own link").await;
     assert_eq!(world.simulator.counts(id).media_requests, 0);
+}
+
+#[tokio::test]
+async fn a_link_of_absurd_length_is_refused_whoever_it_leads_to() {
+    let world = World::local().await;
+    let link = |bytes| format!("http://files.signalwire.com/{}", "x".repeat(bytes));
+    for (bytes, kind) in [
+        (20_000, "link_refused"),
+        (900_000, "link_refused"),
+        // More than an answer may have.
+        (3_000_000, "bad_metadata"),
+    ] {
+        let id = add(&world).await;
+        let fault = MetadataFault::Uri(link(bytes));
+        world.simulator.inject(id, fault, Times::ONCE);
+        world.attempt(&strict(&world)).await;
+        let row = world.row(id).await;
+        assert_eq!(row.error_kind.as_deref(), Some(kind), "{bytes}");
+        let message = row.error_message.unwrap();
+        assert!(message.len() < 200, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn no_proxy_comes_between_this_machine_and_itself_or_the_media() {
+    let world = World::s3().await;
+    let trap = Trap::new("127.0.0.1:0");
+    let mut binary = Binary::of(&world);
+    for variable in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        binary = binary.with(variable, format!("http://127.0.0.1:{}", trap.port()));
+    }
+    let id = add(&world).await;
+    let archived = binary.run(&["archive", "--id", &id.to_string()]).await;
+    archived.demand_code(0);
+    world.demand_archived(id).await;
+    trap.demand_nobody_came("a proxy");
 }
 
 #[tokio::test]

@@ -5,10 +5,15 @@ use std::io;
 use rust_decimal::Decimal;
 
 use crate::money::Usd;
+use crate::printable::printable;
 use crate::recording::RecordingId;
 
 /// Bad lines that are named.
 const SHOWN: usize = 20;
+/// Columns that are named.
+const SHOWN_COLUMNS: usize = 50;
+/// So much of a text in the file is shown.
+const QUOTED_CHARS: usize = 40;
 /// Lines that are handed on together.
 const BATCH: usize = 1000;
 
@@ -58,6 +63,8 @@ pub enum InvoiceError {
         present: String,
         flag: &'static str,
     },
+    #[error("the amounts of lines about no recording add up to more than can be held")]
+    Sum,
     #[error("the invoice has lines that cannot be read:\n  {0}")]
     Lines(String),
 }
@@ -71,7 +78,10 @@ impl Columns {
                 .position(named)
                 .ok_or_else(|| InvoiceError::NoColumn {
                     wanted: wanted.to_owned(),
-                    present: header.iter().collect::<Vec<_>>().join(", "),
+                    present: {
+                        let first = header.iter().take(SHOWN_COLUMNS).map(quoted);
+                        first.collect::<Vec<_>>().join(", ")
+                    },
                     flag,
                 })
         };
@@ -97,7 +107,8 @@ pub fn read_invoice(
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let header = reader.headers().map_err(InvoiceError::Read)?.clone();
     let places = columns.places(&header)?;
-    let (mut lines, mut others, mut bad) = (Vec::new(), OtherLines::default(), Vec::new());
+    let (mut lines, mut others) = (Vec::new(), OtherLines::default());
+    let (mut bad, mut bad_lines) = (Vec::new(), 0_u64);
     for record in reader.records() {
         let record = record.map_err(InvoiceError::Read)?;
         let number = record.position().map_or(0, csv::Position::line);
@@ -105,45 +116,56 @@ pub fn read_invoice(
         let amount = amount.unwrap_or_default();
         let Ok(recording_id) = id.unwrap_or_default().trim().parse() else {
             others.lines += 1;
-            others.amount_usd += parse_amount(amount).map_or(Decimal::ZERO, Usd::decimal);
+            let amount = parse_amount(amount).map_or(Decimal::ZERO, Usd::decimal);
+            others.amount_usd = others
+                .amount_usd
+                .checked_add(amount)
+                .ok_or(InvoiceError::Sum)?;
             continue;
         };
         let seconds = match (&columns.length, length) {
-            (Some(kind), Some(text)) if !text.trim().is_empty() => {
-                parse_amount(text).map(|length| Some(length.decimal() * kind.seconds_each))
-            }
+            (Some(kind), Some(text)) if !text.trim().is_empty() => parse_amount(text)
+                .and_then(|length| length.decimal().checked_mul(kind.seconds_each))
+                .map(Some),
             _ => Some(None),
         };
-        match (parse_amount(amount), seconds) {
-            (Some(amount), Some(seconds)) => lines.push(InvoiceLine {
-                number,
-                recording_id,
-                amount,
-                seconds,
-            }),
-            (None, _) => bad.push((number, "amount", amount.to_owned())),
-            (_, None) => bad.push((number, "length", length.unwrap_or_default().to_owned())),
-        }
-        if lines.len() == BATCH && !batch(std::mem::take(&mut lines)) {
-            return Ok(others);
+        let (what, text) = match (parse_amount(amount), seconds) {
+            (Some(amount), Some(seconds)) => {
+                lines.push(InvoiceLine {
+                    number,
+                    recording_id,
+                    amount,
+                    seconds,
+                });
+                if lines.len() == BATCH && !batch(std::mem::take(&mut lines)) {
+                    return Ok(others);
+                }
+                continue;
+            }
+            (None, _) => ("amount", amount),
+            (_, None) => ("length", length.unwrap_or_default()),
+        };
+        bad_lines += 1;
+        if bad.len() < SHOWN {
+            let text = quoted(text);
+            bad.push(format!("line {number}: the {what} `{text}` is no number"));
         }
     }
-    if !bad.is_empty() {
-        let shown = bad.iter().take(SHOWN).map(|(number, what, text)| {
-            let text: String = text.chars().take(40).collect();
-            format!(
-                "line {number}: the {what} `{}` is no number",
-                crate::printable::printable(&text)
-            )
-        });
-        let mut shown: Vec<String> = shown.collect();
-        if bad.len() > SHOWN {
-            shown.push(format!("and {} more", bad.len() - SHOWN));
+    if bad_lines > 0 {
+        let others = bad_lines - bad.len() as u64;
+        if others > 0 {
+            bad.push(format!("and {others} more"));
         }
-        return Err(InvoiceError::Lines(shown.join("\n  ")));
+        return Err(InvoiceError::Lines(bad.join("\n  ")));
     }
     batch(lines);
     Ok(others)
+}
+
+/// The beginning of a text in the file, safe to print.
+fn quoted(text: &str) -> String {
+    let beginning: String = text.chars().take(QUOTED_CHARS).collect();
+    printable(&beginning).into_owned()
 }
 
 /// `1234.50`, `$1,234.50`, `-0.05`, `(0.05)`: as invoices spell amounts.

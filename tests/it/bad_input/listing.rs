@@ -1,0 +1,80 @@
+//! Pages of the provider's list that are too long, or lead elsewhere.
+
+use recording_archiver::error::ErrorKind;
+use recording_archiver::signalwire::{ApiError, Catalogue, Page, SignalWire};
+use recording_archiver::storage::Storage;
+use recording_archiver::upkeep::{Discovery, PAGE_SIZE};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::server::{Answer, Liar};
+use crate::harness::world::{MIB, World};
+
+fn client(world: &World, front: &Liar) -> SignalWire {
+    let mut config = world.settings().signalwire;
+    config.api_base = format!("http://{}/", front.address).parse().unwrap();
+    SignalWire::new(&config).unwrap()
+}
+
+async fn first_page(world: &World, front: &Liar) -> Result<Page, ApiError> {
+    let client = client(world, front);
+    client.page(Catalogue::All, PAGE_SIZE, None).await
+}
+
+#[tokio::test]
+async fn a_page_without_end_is_not_taken_in() {
+    let world = World::local().await;
+    for (about, begin, again) in [
+        ("one text", "{\"data\":[\"", "x"),
+        ("entries", "{\"data\":[{}", ",{}"),
+        ("nesting", "{\"data\":[", "["),
+    ] {
+        let front = Liar::start(Answer::endless("200 OK", begin, again)).await;
+        let error = first_page(&world, &front).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadMetadata, "{about}: {error}");
+        front.demand_not_taken_in(33 * MIB, about);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_more_than_any_page_has_is_refused_whole() {
+    let world = World::local().await;
+    let with = |entries: u16| {
+        let entries: Vec<_> = (0..entries)
+            .map(|_| json!({"id": Uuid::new_v4()}))
+            .collect();
+        Answer::json(&json!({"data": entries}).to_string())
+    };
+    let front = Liar::start(with(PAGE_SIZE.get())).await;
+    let page = first_page(&world, &front).await.unwrap();
+    assert_eq!(page.recordings.len(), usize::from(PAGE_SIZE.get()));
+    let front = Liar::start(with(PAGE_SIZE.get() + 1)).await;
+    let error = first_page(&world, &front).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadMetadata, "{error}");
+}
+
+#[tokio::test]
+async fn a_page_that_leads_to_another_host_leads_on_at_our_own() {
+    let world = World::local().await;
+    let trap = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let elsewhere = trap.local_addr().unwrap();
+    let next = format!("http://{elsewhere}/api/video/room_recordings?page_token=PA1");
+    let page = json!({"links": {"next": next}, "data": []});
+    let front = Liar::start(Answer::json(&page.to_string())).await;
+    // It leads there again and again, which is found out.
+    let discovery = Discovery {
+        pool: &world.pool,
+        signalwire: &client(&world, &front),
+        storage: &Storage::open(&world.settings().storage).unwrap(),
+        page_size: PAGE_SIZE,
+    };
+    discovery.discover(true, |_| {}).await.unwrap_err();
+    let asked = front.asked.lock().unwrap().clone();
+    assert!(asked.len() >= 2, "{asked:?}");
+    assert!(
+        asked[1].starts_with("GET /api/video/room_recordings?page_token=PA1"),
+        "{asked:?}"
+    );
+    assert!(trap.accept().is_err(), "the credentials went elsewhere");
+}
