@@ -193,13 +193,16 @@ impl Archiver {
     /// size may be anything.
     pub(super) fn part_plan(&self, size_bytes: Option<u64>) -> Result<PartPlan, ArchiveError> {
         let plan = self.storage.part_plan(size_bytes);
+        let usual_bytes = self.storage.part_plan(None).part_bytes;
         let buffer_bytes = self.memory.limit_bytes();
         match size_bytes {
-            Some(size_bytes) if plan.part_bytes > buffer_bytes => Err(ArchiveError::TooLarge {
-                size_bytes,
-                part_bytes: plan.part_bytes,
-                buffer_bytes,
-            }),
+            Some(size_bytes) if plan.part_bytes > buffer_bytes.max(usual_bytes) => {
+                Err(ArchiveError::TooLarge {
+                    size_bytes,
+                    part_bytes: plan.part_bytes,
+                    buffer_bytes,
+                })
+            }
             _ => Ok(plan),
         }
     }

@@ -90,7 +90,8 @@ async fn an_answer_without_end_costs_its_recording_an_attempt_and_nobody_else_an
         let (front, archiver) = behind(&world, id.to_string(), answer).await;
         let (ending, reports) = Box::pin(world.run_once(archiver, 1)).await;
         assert!(matches!(ending, Ending::Done), "{about}: {ending:?}");
-        assert_eq!(reports.len(), 2, "{about}: {reports:?}");
+        // On a slow machine the hostile one may be due again by the end.
+        assert!(reports.len() >= 2, "{about}: {reports:?}");
         front.demand_not_taken_in(2 * MIB, about);
         world.demand_archived(next).await;
         let row = world.row(id).await;

@@ -256,6 +256,14 @@ async fn a_bad_object_too_large_for_one_copy_is_copied_in_parts() {
     world.demand_nothing_unfinished().await;
 }
 
+/// A repair's process that dies right after its claim.
+async fn claim_and_die(world: &World, archiver: &Archiver, id: Uuid) {
+    let claim = archiver.queue.claim_direct(id.into(), Wish::EvenArchived);
+    let claim = claim.await.unwrap();
+    assert!(matches!(claim, Direct::Claimed(_)), "{claim:?}");
+    world.make_due().await;
+}
+
 #[tokio::test]
 async fn a_repair_that_was_killed_before_the_removal_is_finished_by_the_next_attempt() {
     let world = World::s3().await;
@@ -266,15 +274,7 @@ async fn a_repair_that_was_killed_before_the_removal_is_finished_by_the_next_att
     let key = ObjectKey::from_stored(world.key_of(id)).unwrap();
     let kept = archiver.storage.keep_aside(&key).await.unwrap();
     assert!(kept.is_some());
-    let claim = archiver
-        .queue
-        .claim_direct(id.into(), Wish::EvenArchived)
-        .await
-        .unwrap();
-    assert!(matches!(claim, Direct::Claimed(_)), "{claim:?}");
-    // The process dies here.
-    let expire = "UPDATE archiver.recordings SET lease_expires_at = now()";
-    execute(&world.pool, expire).await;
+    claim_and_die(&world, &archiver, id).await;
 
     let report = world.attempt(&archiver).await;
     assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
@@ -290,14 +290,7 @@ async fn what_differs_from_a_damaged_one_is_no_leftover_and_stays() {
     let bad = rot(&world, id, 9);
     Reading::of(&world, &archiver).all().await;
     // Nothing was copied: what stands there may be the only one of its kind.
-    let claim = archiver
-        .queue
-        .claim_direct(id.into(), Wish::EvenArchived)
-        .await
-        .unwrap();
-    assert!(matches!(claim, Direct::Claimed(_)), "{claim:?}");
-    let expire = "UPDATE archiver.recordings SET lease_expires_at = now()";
-    execute(&world.pool, expire).await;
+    claim_and_die(&world, &archiver, id).await;
     let report = world.attempt(&archiver).await;
     assert_eq!(report.failure.unwrap().kind, ErrorKind::ObjectConflict);
     assert!(world.object(id).unwrap() == bad);
