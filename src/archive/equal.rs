@@ -20,6 +20,17 @@ impl Archiver {
         if let Some(published) = self.published_before(job, left).await? {
             return Ok(Some(published));
         }
+        // Our own manifest names the digest: reading the object back is proof enough.
+        let manifest = self.storage.manifest(job.key).await?;
+        let stated = manifest.and_then(|m| m.fingerprint_of(job.claim.recording_id()));
+        // What an operator accepted in another size than declared was accepted for good.
+        let is_stated_size = stated.is_some_and(|stated| stated.size_bytes == found_bytes);
+        if is_stated_size
+            && let Some(stated) = stated
+            && self.storage.read_back(job.key).await? == Some(stated)
+        {
+            return Ok(Some((stated, Published::EqualWasThere)));
+        }
         if job.claim.is_damaged()
             // A repair that was cut off before it had removed the bad object.
             && let Some(kept) = self.storage.kept_aside(job.key).await?
@@ -27,20 +38,11 @@ impl Archiver {
             self.storage.remove_original(&kept).await?;
             return Ok(None);
         }
-        // Our own manifest names the digest: reading the object back is proof enough.
-        let manifest = self.storage.manifest(job.key).await?;
-        let stated = manifest.and_then(|m| m.fingerprint_of(job.claim.recording_id()));
         if let Some(declared) = self.demanded_size(job.recording)
             && declared != found_bytes
-            // What an operator accepted in another size than declared was accepted for good.
-            && stated.is_none_or(|stated| stated.size_bytes != found_bytes)
+            && !is_stated_size
         {
             return Err(self.storage.conflict(job.key, found_bytes, declared).into());
-        }
-        if let Some(stated) = stated
-            && self.storage.read_back(job.key).await? == Some(stated)
-        {
-            return Ok(Some((stated, Published::EqualWasThere)));
         }
         // Only the source can tell.
         let fingerprint = self.read_source(job).await?;

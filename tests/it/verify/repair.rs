@@ -283,6 +283,27 @@ async fn a_repair_that_was_killed_before_the_removal_is_finished_by_the_next_att
 }
 
 #[tokio::test]
+async fn what_is_whole_is_kept_even_where_a_copy_of_it_was_put_aside() {
+    let world = World::s3().await;
+    let archiver = world.archiver();
+    let id = archived(&world, &archiver, KIB).await;
+    let good = world.object(id).unwrap();
+    let key = ObjectKey::from_stored(world.key_of(id)).unwrap();
+    assert!(archiver.storage.keep_aside(&key).await.unwrap().is_some());
+    // Somebody mended it, and nobody has told the row.
+    let damaged = "UPDATE archiver.recordings
+                      SET error_kind = 'checksum_mismatch', error_message = '', damage_found_at = now()";
+    execute(&world.pool, damaged).await;
+    claim_and_die(&world, &archiver, id).await;
+    let removals = world.s3_server().count(Call::Other);
+    let report = world.attempt(&archiver).await;
+    assert_eq!(report.outcome, Outcome::AlreadyArchived, "{report:?}");
+    assert!(world.object(id).unwrap() == good);
+    assert_eq!(world.s3_server().count(Call::Other), removals);
+    assert_eq!(standing(&world, id).await, (String::new(), false, false));
+}
+
+#[tokio::test]
 async fn what_differs_from_a_damaged_one_is_no_leftover_and_stays() {
     let world = World::s3().await;
     let archiver = world.archiver();
