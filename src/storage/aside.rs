@@ -97,7 +97,7 @@ impl Storage {
             && size > self.max_copy_bytes
         {
             let url = self.object_url(key);
-            let source = url.trim_start_matches("s3:/");
+            let source = url.strip_prefix("s3:/").unwrap_or(&url);
             return s3
                 .copy_in_parts(source, &place, size, self.max_copy_bytes)
                 .await;

@@ -9,8 +9,11 @@ use super::S3;
 use super::error::{Operation, StorageError};
 use super::signed::Ask;
 
-/// The largest object that S3 copies in one request; also its largest part.
+/// The largest object that S3 copies in one request.
 pub(super) const MAX_COPY_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// A part is answered when it is copied: before a silent connection is taken for dead.
+const PART_BYTES: u64 = 512 * 1024 * 1024;
+const MAX_PARTS: u64 = 10_000;
 
 #[derive(Deserialize)]
 struct CopiedXml {
@@ -26,13 +29,13 @@ impl S3 {
         source: &str,
         target: &Path,
         size_bytes: u64,
-        part_bytes: u64,
+        max_copy_bytes: u64,
     ) -> Result<(), StorageError> {
         let failed = |e| StorageError::of(Operation::new("copy to", target), &e);
         let upload_id = self.plain.create_multipart(target).await.map_err(failed)?;
         let copied = async {
             let mut parts = Vec::new();
-            for (index, (first, last)) in ranges(size_bytes, part_bytes).enumerate() {
+            for (index, (first, last)) in ranges(size_bytes, max_copy_bytes).enumerate() {
                 let number = (index + 1).to_string();
                 let query = [
                     ("partNumber", number.as_str()),
@@ -86,8 +89,9 @@ impl S3 {
 }
 
 /// First and last byte of each part.
-fn ranges(size_bytes: u64, part_bytes: u64) -> impl Iterator<Item = (u64, u64)> {
-    let part_bytes = part_bytes.max(1);
+fn ranges(size_bytes: u64, max_copy_bytes: u64) -> impl Iterator<Item = (u64, u64)> {
+    let usual_bytes = PART_BYTES.max(size_bytes.div_ceil(MAX_PARTS));
+    let part_bytes = usual_bytes.min(max_copy_bytes).max(1);
     (0..size_bytes.div_ceil(part_bytes)).map(move |index| {
         let first = index * part_bytes;
         (first, (first + part_bytes).min(size_bytes) - 1)
@@ -100,12 +104,16 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_copy_cover_every_byte_once() {
-        let of = |size, part| ranges(size, part).collect::<Vec<_>>();
+        let of = |size, most| ranges(size, most).collect::<Vec<_>>();
         assert_eq!(of(10, 4), [(0, 3), (4, 7), (8, 9)]);
         assert_eq!(of(8, 4), [(0, 3), (4, 7)]);
         assert_eq!(of(3, 4), [(0, 2)]);
         assert_eq!(of(0, 4), []);
+        let (part, size) = (PART_BYTES, MAX_COPY_BYTES + 1);
+        let parts = of(size, MAX_COPY_BYTES);
+        assert_eq!((parts.len(), parts[0]), (11, (0, part - 1)));
+        assert_eq!(parts[10], (size - 1, size - 1));
         let tib = 1024 * 1024 * 1024 * 1024;
-        assert!(ranges(5 * tib, MAX_COPY_BYTES).count() <= 10_000);
+        assert_eq!(ranges(48 * tib, MAX_COPY_BYTES).count(), 10_000);
     }
 }
