@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
@@ -13,11 +13,11 @@ use sqlx::{
 
 pub mod embedded;
 mod grants;
+mod migrate;
 
 use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use grants::{Access, GrantError, grant};
-
-static MIGRATOR: Migrator = sqlx::migrate!();
+pub use migrate::{is_current, migrate};
 
 /// Waiting for a free connection longer than this means that something is stuck.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,15 +38,6 @@ const SESSION: &str = "SET statement_timeout = '30s'; \
      SET lock_timeout = '10s'; \
      SET idle_in_transaction_session_timeout = '60s'; \
      SET TIME ZONE 'UTC'";
-/// Others may be migrating: they get this long.
-const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);
-const MIGRATION_POLL: Duration = Duration::from_millis(200);
-/// Where sqlx notes what was applied.
-const SCHEMA: &str = "archiver";
-const MIGRATIONS_TABLE: &str = "archiver._sqlx_migrations";
-/// Key of the advisory lock that migrations hold (the bytes of "recarch1").
-const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"recarch1");
-
 /// A pool of connections, and the private server behind it if there is one.
 #[derive(Debug)]
 pub struct Database {
@@ -270,87 +261,4 @@ pub async fn has_schema(pool: &PgPool) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT to_regclass('finance.recordings') IS NOT NULL")
         .fetch_one(pool)
         .await
-}
-
-/// Brings the schema up to date. Processes that start at once wait for each other.
-pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
-    if is_current(pool).await {
-        return Ok(());
-    }
-    let options = pool.connect_options();
-    // A connection of its own: the lock must go with it, whatever happens, and building an index
-    // takes longer than the pool's statements may.
-    let mut connection = greet(&options).await?;
-    let result = migrate_locked(&mut connection).await;
-    drop(connection.close().await);
-    result
-}
-
-/// Whether exactly this version's migrations are applied: the usual case, which needs no lock and
-/// no right to create anything.
-pub async fn is_current(pool: &PgPool) -> bool {
-    let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(
-        "SELECT version, checksum FROM archiver._sqlx_migrations WHERE success ORDER BY version",
-    )
-    .fetch_all(pool)
-    .await;
-    applied.is_ok_and(|applied| {
-        let known = MIGRATOR
-            .iter()
-            .map(|migration| (migration.version, migration.checksum.to_vec()));
-        known.eq(applied)
-    })
-}
-
-async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseError> {
-    // Polled, because a waiting lock call would block an index that is built concurrently.
-    let locked = async {
-        loop {
-            let got: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-                .bind(MIGRATION_LOCK)
-                .fetch_one(&mut *connection)
-                .await
-                .map_err(|source| DatabaseError::Unreachable {
-                    place: "the database".to_owned(),
-                    source,
-                })?;
-            if got {
-                return Ok::<(), DatabaseError>(());
-            }
-            tokio::time::sleep(MIGRATION_POLL).await;
-        }
-    };
-    tokio::time::timeout(MIGRATION_TIMEOUT, locked)
-        .await
-        .map_err(|_| DatabaseError::MigrationLocked(MIGRATION_TIMEOUT))??;
-    let mut migrator = Migrator::with_migrations(MIGRATOR.migrations.to_vec());
-    // Held above already.
-    migrator.set_locking(false);
-    // In our own schema: others may share the database, and keep a table of that name too.
-    migrator.create_schema(SCHEMA);
-    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-    let result = migrator.run_direct(None, &mut *connection, false).await;
-    // Behind a pooler the session outlives this connection, and the lock with it.
-    drop(
-        sqlx::query("SELECT pg_advisory_unlock($1)")
-            .bind(MIGRATION_LOCK)
-            .execute(connection)
-            .await,
-    );
-    result.map_err(|error| match error {
-        MigrateError::VersionMissing(version) => DatabaseError::Newer(version),
-        error if is_forbidden(&error) => DatabaseError::MayNotMigrate(error),
-        error => DatabaseError::Migrate(error),
-    })
-}
-
-/// Whether the role lacks a right (`insufficient_privilege`).
-fn is_forbidden(error: &MigrateError) -> bool {
-    let (MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)) = error else {
-        return false;
-    };
-    let code = source
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.as_deref() == Some("42501")
 }

@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use super::report::CostsError;
 use crate::config::ConfigError;
-use crate::database::DatabaseError;
-use crate::database::GrantError;
 use crate::database::embedded::EmbeddedError;
+use crate::database::{DatabaseError, GrantError};
 use crate::error::{Disposition, ErrorKind};
 use crate::queue::QueueError;
 use crate::signalwire::ApiError;
