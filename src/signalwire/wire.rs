@@ -4,23 +4,20 @@
 //! Lenient ends where a wrong value would do harm: a date, size or link that is there but cannot
 //! be read is an error, because the object's place and proof depend on it.
 
-use std::fmt;
-
 use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
-use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
-use url::Url;
 use uuid::Uuid;
 
-use super::listing::{NextPage, Page, Unreadable};
 use crate::money::Usd;
 use crate::printable::printable;
 use crate::recording::{Metadata, Recording, RecordingId, RecordingStatus};
 use crate::signed_url::SignedUrl;
 
-/// As many as the provider gives at once.
-const MAX_ENTRIES: usize = 1000;
+mod page;
+
+pub(crate) use page::page;
+
 /// Longest part of a provider's own words that is passed on in a message.
 const MAX_QUOTED_CHARS: usize = 200;
 
@@ -32,84 +29,6 @@ pub(crate) fn recording(id: RecordingId, body: &str) -> Result<Recording, String
         return Err("it is about another recording".to_owned());
     }
     Ok(recording)
-}
-
-/// Reads one page of a list; the error says what is wrong with the whole of it.
-pub(crate) fn page(api_base: &Url, body: &str) -> Result<Page, String> {
-    #[derive(serde::Deserialize)]
-    struct PageJson {
-        #[serde(default)]
-        links: Option<LinksJson>,
-        data: Entries,
-    }
-    #[derive(Default, serde::Deserialize)]
-    struct LinksJson {
-        #[serde(default)]
-        next: Option<String>,
-    }
-    let page: PageJson = serde_json::from_str(body).map_err(|e| no_json(&e))?;
-    let next = page.links.unwrap_or_default().next;
-    let next = next
-        .filter(|next| !next.is_empty())
-        .map(|next| next_page(api_base, &next))
-        .transpose()?;
-    let entries = page.data.0;
-    let (mut recordings, mut unreadable) = (Vec::with_capacity(entries.len()), Vec::new());
-    for object in entries {
-        let id = id_of(&object).ok().map(RecordingId::uuid);
-        match described(object) {
-            Ok(recording) => recordings.push(recording),
-            Err(problem) => unreadable.push(Unreadable { id, problem }),
-        }
-    }
-    Ok(Page {
-        recordings,
-        unreadable,
-        next,
-    })
-}
-
-/// The entries of a page, unless there are more than any page has.
-struct Entries(Vec<Metadata>);
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Array;
-        impl<'de> Visitor<'de> for Array {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entries, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = seq.next_element()? {
-                    if entries.len() == MAX_ENTRIES {
-                        let problem = format_args!("more than {MAX_ENTRIES} entries");
-                        return Err(serde::de::Error::custom(problem));
-                    }
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_seq(Array)
-    }
-}
-
-/// Absolute or relative, as the provider's documents show both.
-fn next_page(api_base: &Url, link: &str) -> Result<NextPage, String> {
-    let url = api_base
-        .join(link)
-        .map_err(|e| format!("its link to the next page is none: {e}"))?;
-    let kept = url.query_pairs().filter(|(name, _)| name != "media_ttl");
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    let query = query.extend_pairs(kept).finish();
-    if query.is_empty() {
-        return Err("its link to the next page leads to the first".to_owned());
-    }
-    Ok(NextPage::new(query))
 }
 
 /// Only the place: `serde_json` may quote the body, and with it the link.
@@ -371,57 +290,6 @@ mod tests {
         ] {
             assert!(recording(id(), body).is_err(), "{body}");
         }
-    }
-
-    #[test]
-    fn a_page_leads_on_by_its_query_whatever_host_it_names() {
-        let base: Url = "https://example.signalwire.com/".parse().unwrap();
-        let query = "page_number=1&page_size=2&page_token=PAb3877c40da604998";
-        for link in [
-            format!("https://elsewhere.example/api/video/room_recordings?{query}&media_ttl=900"),
-            format!("/api/video/room_recordings?{query}"),
-            format!("?{query}"),
-        ] {
-            let body = format!(r#"{{"links":{{"next":"{link}"}},"data":[]}}"#);
-            let page = page(&base, &body).unwrap();
-            assert_eq!(page.next.unwrap().as_str(), query, "{link}");
-        }
-        for last in [
-            r#"{"data":[]}"#,
-            r#"{"links":{},"data":[]}"#,
-            r#"{"links":{"next":null},"data":[]}"#,
-        ] {
-            assert_eq!(page(&base, last).unwrap().next, None, "{last}");
-        }
-        let circle = r#"{"links":{"next":"/api/video/room_recordings"},"data":[]}"#;
-        assert!(page(&base, circle).is_err());
-    }
-
-    #[test]
-    fn what_is_wrong_with_one_entry_does_not_hide_the_others() {
-        let base: Url = "https://example.signalwire.com/".parse().unwrap();
-        let body = format!(
-            r#"{{"data":[{{"id":"{ID}"}},{{"id":"{ID}","created_at":"now"}},{{"uri":"x"}}]}}"#
-        );
-        let page = page(&base, &body).unwrap();
-        assert_eq!(page.recordings.len(), 1);
-        assert_eq!(page.unreadable[0].id, Some(id().uuid()));
-        assert!(page.unreadable[0].problem.contains("created_at"));
-        assert_eq!(page.unreadable[1].id, None);
-        for body in ["", "[]", "<html>", r#"{"links":{}}"#, r#"{"data":[1]}"#] {
-            assert!(super::page(&base, body).is_err(), "{body}");
-        }
-    }
-
-    #[test]
-    fn a_page_has_no_more_entries_than_were_asked_for() {
-        let base: Url = "https://example.signalwire.com/".parse().unwrap();
-        let with = |entries: usize| {
-            let entries = vec![format!(r#"{{"id":"{ID}"}}"#); entries].join(",");
-            page(&base, &format!(r#"{{"data":[{entries}]}}"#))
-        };
-        assert_eq!(with(MAX_ENTRIES).unwrap().recordings.len(), MAX_ENTRIES);
-        assert!(with(MAX_ENTRIES + 1).is_err());
     }
 
     #[test]
