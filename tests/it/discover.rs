@@ -1,7 +1,6 @@
 //! What nobody queued is found in the provider's list.
 
 use std::num::NonZeroU16;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use recording_archiver::archive::Archiver;
@@ -11,6 +10,7 @@ use recording_archiver::simulator::{
     CostToken, MediaFault, MetadataFault, RetryAfter, SimulatedRecording, Times,
 };
 use recording_archiver::upkeep::{DiscoverError, Discovered, Discovery, WalkError};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
@@ -20,7 +20,7 @@ use crate::seed::execute;
 
 fn discovery<'a>(world: &'a World, archiver: &'a Archiver, page_size: u16) -> Discovery<'a> {
     Discovery {
-        pool: &world.pool,
+        pool: &world.service,
         signalwire: &archiver.signalwire,
         storage: &archiver.storage,
         page_size: NonZeroU16::new(page_size).unwrap(),
@@ -417,13 +417,11 @@ async fn the_service_finds_by_schedule_what_nobody_queued() {
 #[tokio::test]
 async fn what_a_long_transfer_was_told_at_its_start_is_not_written_over_later_news() {
     let world = World::local().await;
-    let archiver = world.archiver_with(|settings| {
-        settings.transfer.idle_timeout = Duration::from_secs(2);
-    });
+    let archiver = world.archiver();
     let id = add(&world, 1);
     world.enqueue(id).await;
     assert!(world.simulator.inject(id, MediaFault::Hang, Times::ONCE));
-    let other = world.archiver();
+    let (other, stop) = (world.archiver(), CancellationToken::new());
     let news = async {
         eventually("the attempt has asked", || async {
             (world.simulator.counts(id).media_requests > 0).then_some(())
@@ -442,9 +440,10 @@ async fn what_a_long_transfer_was_told_at_its_start_is_not_written_over_later_ne
         // Who holds a recording that is nobody's yet may be about to hand it on.
         assert_eq!(discover(&world, &other, 10).await.changed, 0);
         assert_eq!(world.row(id).await.project_id, None);
+        stop.cancel();
     };
     // However it ends, it settles with what it was told at its start.
-    let (report, ()) = tokio::join!(world.attempt(&archiver), news);
+    let (report, ()) = tokio::join!(world.attempt_until(&archiver, &stop), news);
     assert_eq!(report.cost.unwrap().to_string(), "0.05");
     let ledger = "SELECT string_agg(cost_usd::text || ' ' || observed_by, ', '
                                     ORDER BY observation_id)

@@ -136,7 +136,7 @@ async fn costs_are_asked_again_until_they_are_final() {
         .unwrap();
     let ask = || {
         reprice(
-            &world.pool,
+            &world.service,
             &archiver.signalwire,
             &archiver.storage,
             Duration::from_hours(1),
@@ -198,7 +198,7 @@ async fn repricing_goes_on_past_one_that_is_gone_and_stops_where_all_would_be_re
     set_cost(&world, ids[2], dollars("1"));
     let ask = || {
         reprice(
-            &world.pool,
+            &world.service,
             &archiver.signalwire,
             &archiver.storage,
             Duration::ZERO,
@@ -211,7 +211,7 @@ async fn repricing_goes_on_past_one_that_is_gone_and_stops_where_all_would_be_re
 
     let wrong = world.archiver_with(|it| it.signalwire.api_token = "wrong".into());
     let refused = reprice(
-        &world.pool,
+        &world.service,
         &wrong.signalwire,
         &archiver.storage,
         Duration::ZERO,
@@ -230,7 +230,7 @@ async fn one_that_is_gone_for_days_is_asked_for_no_more_until_it_is_seen_again()
     world.simulator.remove(id);
     let ask = || {
         reprice(
-            &world.pool,
+            &world.service,
             &archiver.signalwire,
             &archiver.storage,
             Duration::ZERO,
@@ -274,7 +274,7 @@ async fn one_that_is_gone_for_days_is_asked_for_no_more_until_it_is_seen_again()
     // It was a mistake after all: whoever lists it says so.
     world.simulator.add(recording);
     let discovery = Discovery {
-        pool: &world.pool,
+        pool: &world.service,
         signalwire: &archiver.signalwire,
         storage: &archiver.storage,
         page_size: NonZeroU16::new(10).unwrap(),
@@ -312,7 +312,9 @@ async fn a_sweep_aborts_the_uploads_of_dead_leases_and_leaves_the_living() {
     assert_eq!(world.number(uploads).await, 1);
 
     // Its lease has not ended: it might live.
-    let swept = sweep(&world.pool, &archiver.storage, false).await.unwrap();
+    let swept = sweep(&world.service, &archiver.storage, false)
+        .await
+        .unwrap();
     assert_eq!((swept.aborted, swept.left), (0, 0));
     assert_eq!(world.number(uploads).await, 1);
 
@@ -328,7 +330,9 @@ async fn a_sweep_aborts_the_uploads_of_dead_leases_and_leaves_the_living() {
         .remember_upload(&living, &begun(&key, &url, living_upload))
         .await
         .unwrap();
-    let swept = sweep(&world.pool, &archiver.storage, false).await.unwrap();
+    let swept = sweep(&world.service, &archiver.storage, false)
+        .await
+        .unwrap();
     assert_eq!((swept.aborted, swept.left), (1, 0));
     assert_eq!(server.unfinished_uploads(), Vec::<String>::new());
     let stale = queue::stale_uploads(&world.pool).await.unwrap();
@@ -337,7 +341,9 @@ async fn a_sweep_aborts_the_uploads_of_dead_leases_and_leaves_the_living() {
 
     // One that the store has forgotten already is simply forgotten.
     world.make_due().await;
-    let swept = sweep(&world.pool, &archiver.storage, false).await.unwrap();
+    let swept = sweep(&world.service, &archiver.storage, false)
+        .await
+        .unwrap();
     assert_eq!((swept.aborted, swept.left), (1, 0));
     go.cancel();
     world.attempt(&archiver).await;

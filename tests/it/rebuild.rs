@@ -36,7 +36,7 @@ async fn rebuilt(world: &World) -> (Rebuilt, Vec<String>) {
         refused.push(refusal.to_string());
         Ok(())
     };
-    let result = rebuild(&world.pool, &archiver.storage, told, |_| {}).await;
+    let result = rebuild(&world.service, &archiver.storage, told, |_| {}).await;
     (result.unwrap(), refused)
 }
 
@@ -78,7 +78,7 @@ async fn after_the_schema_is_dropped_the_rows_are_equal_and_again_nothing_change
         }));
         let archiver = world.archiver();
         let (signalwire, storage) = (&archiver.signalwire, &archiver.storage);
-        reprice(&world.pool, signalwire, storage, Duration::ZERO)
+        reprice(&world.service, signalwire, storage, Duration::ZERO)
             .await
             .unwrap();
         let before = facts(&world).await;

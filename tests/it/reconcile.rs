@@ -41,7 +41,7 @@ impl Listener for Heard {
 async fn reconcile(world: &World, fix: bool) -> (Reconciled, Found) {
     let archiver = world.archiver();
     let reconciliation = Reconciliation {
-        pool: &world.pool,
+        pool: &world.service,
         signalwire: &archiver.signalwire,
         storage: &archiver.storage,
         page_size: PAGE_SIZE,

@@ -207,7 +207,7 @@ async fn fail_in_many_ways(world: &World, captured: &Captured) {
     captured.note(&world.settings().signalwire);
     captured.note(&world.settings().storage);
     let repriced = upkeep::reprice(
-        &world.pool,
+        &world.service,
         &archiver.signalwire,
         &archiver.storage,
         Duration::ZERO,

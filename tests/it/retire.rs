@@ -155,7 +155,7 @@ async fn a_deleted_one_is_not_asked_for_its_cost_again_and_status_shows_what_hap
     ledger::set_final_after(&world.pool, longer).await.unwrap();
     let archiver = world.archiver();
     let asked = reprice(
-        &world.pool,
+        &world.service,
         &archiver.signalwire,
         &archiver.storage,
         Duration::ZERO,
@@ -291,7 +291,7 @@ async fn of_two_at_once_one_goes_on_and_a_dead_one_is_taken_over_in_time() {
     let id = retirable(&world).await;
     let archiver = world.archiver();
     let retirer = Retirer {
-        pool: &world.pool,
+        pool: &world.service,
         signalwire: &archiver.signalwire,
         storage: &archiver.storage,
         retired_by: "the second".to_owned(),

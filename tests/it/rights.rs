@@ -9,7 +9,7 @@ use sqlx::error::DatabaseError;
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
-use crate::harness::world::World;
+use crate::harness::world::{PREFIX, World};
 use crate::resume::killed_in_the_middle;
 use crate::seed::{execute, refused};
 
@@ -39,6 +39,13 @@ async fn each_action_of_the_policy_is_needed() {
         .unwrap();
     assert!(archiver.storage.inventory().next().await.unwrap().is_some());
     assert_eq!(server.used_actions(), server.allowed_actions());
+    // All of it under the prefix, as the policy's second resource has it.
+    let keys = server.keys_asked();
+    let outside: Vec<_> = keys
+        .iter()
+        .filter(|key| !key.is_empty() && !key.starts_with(&format!("{PREFIX}/")))
+        .collect();
+    assert_eq!(outside, Vec::<&String>::new());
 }
 
 #[tokio::test]

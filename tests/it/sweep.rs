@@ -51,7 +51,7 @@ fn storage(world: &World, prefix: &str) -> Storage {
 }
 
 async fn swept(world: &World, storage: &Storage) -> (u64, u64) {
-    let swept = sweep(&world.pool, storage, false).await.unwrap();
+    let swept = sweep(&world.service, storage, false).await.unwrap();
     assert_eq!(swept.found, []);
     (swept.aborted, swept.left)
 }
@@ -194,7 +194,7 @@ async fn a_dry_run_tells_each_and_why_and_aborts_none() {
     let upload = begin(&world, &key, HOUR).await;
     begin(&world, "video/archive/any thing", WEEK).await;
     let storage = storage(&world, "video/archive");
-    let found = sweep(&world.pool, &storage, true);
+    let found = sweep(&world.service, &storage, true);
     let Swept {
         found,
         aborted: 0,

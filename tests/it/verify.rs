@@ -64,7 +64,7 @@ impl<'a> Reading<'a> {
     /// Reads all there is, and gives what was found of each.
     async fn all(&self) -> (Scrubbed, Vec<(Uuid, Found)>) {
         let storage = &self.archiver.storage;
-        let walk = Unread::begin(&self.world.pool, storage.url_root())
+        let walk = Unread::begin(&self.world.service, storage.url_root())
             .await
             .unwrap();
         let all = walk.ahead().await.unwrap().recordings;
@@ -94,7 +94,7 @@ impl<'a> Reading<'a> {
 
     fn scrub<'b>(&'b self, board: &'b Board) -> Scrub<'b> {
         Scrub {
-            pool: &self.world.pool,
+            pool: &self.world.service,
             storage: &self.archiver.storage,
             repair: self.repair.then_some(self.archiver),
             bandwidth: &self.bandwidth,

@@ -140,7 +140,7 @@ async fn every_token_keeps_its_digits_from_the_provider_to_the_report_and_back_f
     database::migrate(&world.pool).await.unwrap();
     world.let_the_service_work().await;
     let storage = &world.archiver().storage;
-    rebuild(&world.pool, storage, |_| Ok(()), |_| {})
+    rebuild(&world.service, storage, |_| Ok(()), |_| {})
         .await
         .unwrap();
     demand_exact(&world, &by_id).await;

@@ -138,6 +138,12 @@ impl S3Server {
         self.shared.orders.add_for_part(part, fault, times);
     }
 
+    /// The keys that were asked about; empty for the bucket itself.
+    pub(crate) fn keys_asked(&self) -> Vec<String> {
+        let calls = self.shared.calls.lock().unwrap();
+        calls.iter().map(|(_, key)| key.clone()).collect()
+    }
+
     /// The actions that the policy allows.
     pub(crate) fn allowed_actions(&self) -> BTreeSet<String> {
         self.shared.store.policy.allowed()
