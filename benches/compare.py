@@ -51,6 +51,10 @@ PROJECT, TOKEN = "00000000-0000-4000-8000-000000000000", "PTbench"
 PREFIX = "bench"
 SMALL_SIZE, SMALL_COUNT = 256 * 1024, 2000
 SLOW_BYTES_PER_SECOND = 20_000_000
+COUNTERS = [
+    "count_new", "count_changed_costs", "count_deleted_costs",
+    "count_changed_reads", "count_deleted_reads",
+]
 BREAK_EVERY = 5
 # Nothing here takes this long unless it hangs.
 RUN_LIMIT_SECONDS = 900
@@ -172,6 +176,15 @@ WORKS = [
             Contestant("recording-archiver", "archiver_queue", "small", files=SMALL_COUNT),
         ],
         [at_least("files/s", "recording-archiver", lambda n: n.files_per_second(), 500)],
+    ),
+    Work(
+        "sums",
+        f"the same {SMALL_COUNT} files, without and with the sums that finance reads",
+        [
+            Contestant("without sums", "archiver_without_sums", "small", files=SMALL_COUNT),
+            Contestant("with sums", "archiver_with_sums", "small", files=SMALL_COUNT),
+        ],
+        [at_least("of without", "with sums", faster_than("without sums"), 0.95)],
     ),
     Work(
         "broken",
@@ -595,6 +608,21 @@ http {{
         enqueue = [self.archiver_program, "enqueue", "--ids-file", "-"]
         run = [self.archiver_program, "run", "--once"]
         return [([enqueue], environment, "\n".join(ids)), ([run], environment, "")]
+
+    def archiver_without_sums(self, contestant, ids):
+        return self.archiver_counting(contestant, ids, "DISABLE")
+
+    def archiver_with_sums(self, contestant, ids):
+        return self.archiver_counting(contestant, ids, "ENABLE")
+
+    def archiver_counting(self, contestant, ids, counting):
+        """The queue with the triggers that keep the sums, or without; switching is part of both."""
+
+        def switch(state):
+            statements = [f"ALTER TABLE archiver.recordings {state} TRIGGER {it}" for it in COUNTERS]
+            return ([["psql", self.database_url, "-qXc", "; ".join(statements)]], self.environment(), "")
+
+        return [switch(counting), *self.archiver_queue(contestant, ids), switch("ENABLE")]
 
     def baseline(self, contestant, ids):
         environment = self.environment(

@@ -46,7 +46,7 @@ pub use claim::{ArchivedRow, Claim, Cursor, Direct, Due, Wish};
 pub use comparison::{Gap, GapEntry, ListedIds};
 pub use coverage::{Coverage, coverage};
 pub use depth::{Depth, Waiting, depth};
-pub use described::{Noted, note_listed};
+pub use described::{Heard, Noted, StatedCost, note_listed};
 pub use discovery::{DiscoveryWalk, WalkedSoFar};
 pub use enqueue::{Chosen, enqueue, enqueue_in, has_unsettled, retry, states};
 pub use finished::{Finished, finished};
@@ -150,9 +150,9 @@ pub async fn commit(
 }
 
 /// Waits for what the ledger writes in such a transaction.
-pub async fn written(
-    writing: impl Future<Output = Result<(), sqlx::Error>>,
-) -> Result<(), QueueError> {
+pub async fn written<T>(
+    writing: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, QueueError> {
     writing.answered("write the ledger").await
 }
 

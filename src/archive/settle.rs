@@ -12,7 +12,7 @@ use super::{ArchiveError, Archiver, Notes, Report};
 use crate::crash::CrashPoint;
 use crate::error::{ErrorKind, chain};
 use crate::finance::ledger::{self, Observation, ObservedBy};
-use crate::queue::{self, Claim, Failure, Outcome, QueueError, StoredObject};
+use crate::queue::{self, Claim, Failure, Heard, Outcome, QueueError, StatedCost, StoredObject};
 use crate::recording::{Recording, RecordingStatus};
 
 impl Archiver {
@@ -32,20 +32,25 @@ impl Archiver {
         report.bytes_fetched = bytes_fetched;
         let mut tx = self.begin_while_leased().await?;
         let lost = matches!(&result, Err(error) if error.kind() == ErrorKind::LeaseLost);
-        if let Some(recording) = notes.recording.as_ref().filter(|_| !lost) {
-            self.write_what_was_seen(&mut tx, &claim, recording, notes.asked_at)
-                .await?;
-        }
+        let recording = notes.recording.as_ref().filter(|_| !lost);
+        let heard = match recording {
+            Some(recording) => Some(self.heard(&mut tx, recording, notes.asked_at).await?),
+            None => None,
+        };
         match result {
             Ok((object, outcome)) => {
+                let heard = heard.as_ref();
                 self.queue
-                    .complete(&mut tx, claim, &object, outcome, bytes_fetched)
+                    .complete(&mut tx, claim, heard, &object, outcome, bytes_fetched)
                     .await?;
                 self.breaker.note_success();
                 report.outcome = outcome;
                 report.object = Some(object);
             }
             Err(error) => {
+                if let Some(heard) = &heard {
+                    self.queue.describe(&mut tx, &claim, heard).await?;
+                }
                 self.settle_failure(&mut tx, claim, &error, &mut report)
                     .await?;
             }
@@ -69,18 +74,20 @@ impl Archiver {
         }
     }
 
-    async fn write_what_was_seen(
+    /// What the provider said, its cost as the ledger has it from now on.
+    async fn heard<'a>(
         &self,
         connection: &mut PgConnection,
-        claim: &Claim,
-        recording: &Recording,
+        recording: &'a Recording,
         asked_at: Option<DateTime<Utc>>,
-    ) -> Result<(), QueueError> {
-        self.queue
-            .describe(connection, claim, recording, asked_at)
-            .await?;
+    ) -> Result<Heard<'a>, QueueError> {
+        let mut heard = Heard {
+            recording,
+            asked_at,
+            cost: None,
+        };
         let Some(cost) = recording.cost else {
-            return Ok(());
+            return Ok(heard);
         };
         let observations = [Observation {
             recording_id: recording.id,
@@ -89,8 +96,14 @@ impl Archiver {
             observed_at: asked_at,
         }];
         let project_id = Some(self.queue.project_id());
-        let observed = ledger::observe(connection, project_id, &observations, ObservedBy::Archive);
-        queue::written(observed).await
+        let recorded = ledger::record(connection, project_id, &observations, ObservedBy::Archive);
+        let standings = queue::written(recorded).await?;
+        heard.cost = standings.first().map(|standing| StatedCost {
+            cost: standing.cost,
+            observed_at: standing.observed_at,
+            changed_at: standing.changed_at,
+        });
+        Ok(heard)
     }
 
     async fn settle_failure(

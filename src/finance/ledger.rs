@@ -40,18 +40,62 @@ pub struct Observation<'a> {
     pub observed_at: Option<DateTime<Utc>>,
 }
 
-/// Writes down that the provider states these costs, of each recording one at most. Only a changed
-/// value becomes a row; an unchanged one confirms the last, until that is final. A cost that is
-/// missing is no observation, nor is one that is older than the last: that one stays. With
-/// `project_id`, recordings that are known to be another project's are left alone.
-///
-/// The caller's transaction holds the rows already, so two observers cannot write the same change.
+/// What the row of a recording has to say after an observation that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    pub recording_id: RecordingId,
+    pub cost: Usd,
+    pub observed_at: DateTime<Utc>,
+    /// Since when it is this cost.
+    pub changed_at: DateTime<Utc>,
+}
+
+/// Writes down that the provider states these costs, of each recording one at most: [`record`],
+/// and the rows as well.
 pub async fn observe(
     connection: &mut PgConnection,
     project_id: Option<&str>,
     observations: &[Observation<'_>],
     observed_by: ObservedBy,
 ) -> Result<(), sqlx::Error> {
+    let standings = record(&mut *connection, project_id, observations, observed_by).await?;
+    let ids: Vec<Uuid> = standings.iter().map(|it| it.recording_id.uuid()).collect();
+    let costs: Vec<String> = standings.iter().map(|it| it.cost.to_string()).collect();
+    let observed: Vec<_> = standings.iter().map(|it| it.observed_at).collect();
+    let changed: Vec<_> = standings.iter().map(|it| it.changed_at).collect();
+    sqlx::query!(
+        r#"-- finance::observe
+        UPDATE archiver.recordings r
+           SET cost_usd = s.cost::numeric, cost_observed_at = s.observed_at,
+               cost_changed_at = s.changed_at,
+               cost_asked_at = greatest(r.cost_asked_at, s.observed_at)
+          FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[])
+                   AS s(recording_id, cost, observed_at, changed_at)
+         WHERE r.recording_id = s.recording_id"#,
+        &ids,
+        &costs,
+        &observed,
+        &changed,
+    )
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Writes into the ledger that the provider states these costs, and returns what the rows have to
+/// say then, for the caller to write with what else there is, in the same transaction.
+///
+/// Only a changed value becomes a row of the ledger; an unchanged one confirms the last, until that
+/// is final. A cost that is missing is no observation, nor is one that is older than the last: that
+/// one stays. With `project_id`, recordings that are known to be another project's are left alone.
+///
+/// Locks the rows, so that two observers cannot write the same change.
+pub async fn record(
+    connection: &mut PgConnection,
+    project_id: Option<&str>,
+    observations: &[Observation<'_>],
+    observed_by: ObservedBy,
+) -> Result<Vec<Standing>, sqlx::Error> {
     let ids: Vec<Uuid> = observations
         .iter()
         .map(|it| it.recording_id.uuid())
@@ -66,30 +110,28 @@ pub async fn observe(
         })
         .collect();
     let times: Vec<Option<DateTime<Utc>>> = observations.iter().map(|it| it.observed_at).collect();
-    sqlx::query!(
-        r#"-- finance::observe
+    let rows = sqlx::query!(
+        r#"-- finance::record
         WITH seen AS (
-            SELECT s.recording_id, s.cost::numeric AS cost, s.status,
-                   least(s.at, now()) AS at,
+            SELECT s.place, r.recording_id, s.cost::numeric AS cost, s.status,
+                   least(s.at, now()) AS at, r.cost_observed_at, r.cost_changed_at,
                    r.cost_usd IS DISTINCT FROM s.cost::numeric AS is_changed
-              FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
-                       AS s(recording_id, cost, status, at)
+              FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) WITH ORDINALITY
+                       AS s(recording_id, cost, status, at, place)
               JOIN archiver.recordings r USING (recording_id)
              WHERE (r.cost_observed_at IS NULL OR r.cost_observed_at <= coalesce(s.at, now()))
                AND ($6::text IS NULL OR coalesce(r.project_id, $6) = $6)
+               FOR NO KEY UPDATE OF r
         ), changed AS (
             INSERT INTO archiver.cost_observations
                    (recording_id, cost_usd, recording_status, observed_at, observed_by)
             SELECT recording_id, cost, status, at, $5 FROM seen WHERE is_changed
              ORDER BY recording_id
         )
-        UPDATE archiver.recordings r
-           SET cost_observed_at = s.at, cost_usd = s.cost,
-               cost_changed_at = CASE WHEN s.is_changed THEN s.at ELSE r.cost_changed_at END,
-               cost_asked_at = greatest(r.cost_asked_at, s.at)
+        SELECT s.place AS "place!", s.at AS "observed_at!",
+               CASE WHEN s.is_changed THEN s.at ELSE s.cost_changed_at END AS "changed_at!"
           FROM seen s, archiver.finance_rules rules
-         WHERE r.recording_id = s.recording_id
-           AND (s.is_changed OR r.cost_observed_at - r.cost_changed_at < rules.final_after)"#,
+         WHERE s.is_changed OR s.cost_observed_at - s.cost_changed_at < rules.final_after"#,
         &ids,
         &costs,
         &statuses as &[Option<String>],
@@ -97,9 +139,18 @@ pub async fn observe(
         observed_by.as_str(),
         project_id,
     )
-    .execute(connection)
-    .await
-    .map(drop)
+    .fetch_all(connection)
+    .await?;
+    let standings = rows.into_iter().filter_map(|row| {
+        let observation = observations.get(usize::try_from(row.place - 1).ok()?)?;
+        Some(Standing {
+            recording_id: observation.recording_id,
+            cost: observation.cost,
+            observed_at: row.observed_at,
+            changed_at: row.changed_at,
+        })
+    });
+    Ok(standings.collect())
 }
 
 /// Recordings of a project whose cost may still change and was not asked for within `pause`,

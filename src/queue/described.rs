@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::settle::storable;
 use super::{Answered, Claim, Queue, QueueError, exactly_one};
+use crate::money::Usd;
 use crate::recording::{Recording, RecordingId, RecordingStatus};
 
 /// What came of writing down what was listed.
@@ -127,21 +128,40 @@ pub async fn note_listed(
     })
 }
 
-impl Queue {
-    /// Writes down what the provider says of the recording now, and that it is this project's.
-    /// What it leaves out this time stays as it was known, and so does all that somebody has heard
-    /// after `asked_at`, by the database's clock: a transfer may take hours.
-    pub async fn describe(
-        &self,
-        connection: &mut PgConnection,
-        claim: &Claim,
-        recording: &Recording,
-        asked_at: Option<DateTime<Utc>>,
-    ) -> Result<(), QueueError> {
-        let result = sqlx::query!(
-            r#"-- queue::describe
+/// What the provider said of a recording when it was asked for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'a> {
+    pub recording: &'a Recording,
+    /// By the database's clock, before the provider said that.
+    pub asked_at: Option<DateTime<Utc>>,
+    /// As the ledger wants it on record.
+    pub cost: Option<StatedCost>,
+}
+
+/// A cost as the row of a recording keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatedCost {
+    pub cost: Usd,
+    pub observed_at: DateTime<Utc>,
+    /// Since when it is this cost.
+    pub changed_at: DateTime<Utc>,
+}
+
+/// The statement that writes down what the provider said of a claimed recording, and that it is
+/// this project's, with `$more` columns beside. What the provider leaves out this time stays as it
+/// was known, and so does all that somebody has heard after `asked_at`: a transfer may take hours.
+///
+/// One statement for all, because each one writes a row of its own, with its index entries, and
+/// counts it anew for finance. Its arguments are `$1` to `$17`, those of `$more` follow.
+macro_rules! update_as_heard {
+    ($name:literal, $more:literal, $queue:expr, $claim:expr, $heard:expr $(, $argument:expr)* $(,)?) => {{
+        let heard: Option<&$crate::queue::Heard<'_>> = $heard;
+        let recording = heard.map(|it| it.recording);
+        let cost = heard.and_then(|it| it.cost);
+        sqlx::query!(
+            "-- queue::" + $name + r#"
             UPDATE archiver.recordings r
-               SET project_id = $3,
+               SET project_id = coalesce($3, r.project_id),
                    room_session_id = coalesce(CASE WHEN news THEN $4::uuid END, r.room_session_id),
                    recording_status = coalesce(CASE WHEN news THEN $5::text END, r.recording_status),
                    started_at = coalesce(CASE WHEN news THEN $6::timestamptz END, r.started_at),
@@ -153,29 +173,51 @@ impl Queue {
                        coalesce(CASE WHEN news THEN $11::bigint END, r.declared_size_bytes),
                    media_format = coalesce(CASE WHEN news THEN $12::text END, r.media_format),
                    metadata = coalesce(CASE WHEN news THEN $13::text::jsonb END, r.metadata),
-                   cost_asked_at = greatest(r.cost_asked_at, least($14::timestamptz, now())),
-                   source_missing_since = NULL, source_deleted_at = NULL
-              FROM (SELECT coalesce(cost_asked_at <= $14, true) AS news
+                   source_missing_since = CASE WHEN $3 IS NULL THEN r.source_missing_since END,
+                   source_deleted_at = CASE WHEN $3 IS NULL THEN r.source_deleted_at END,
+                   cost_usd = coalesce($15::text::numeric, r.cost_usd),
+                   cost_observed_at = coalesce($16::timestamptz, r.cost_observed_at),
+                   cost_changed_at = coalesce($17::timestamptz, r.cost_changed_at),
+                   cost_asked_at = greatest(r.cost_asked_at, least($14::timestamptz, now()), $16)"# + $more + r#"
+              FROM (SELECT $3::text IS NOT NULL AND coalesce(cost_asked_at <= $14, true) AS news
                       FROM archiver.recordings WHERE recording_id = $1) known
              WHERE r.recording_id = $1 AND r.lease_token = $2 AND r.state = 'in_progress'"#,
-            claim.recording_id().uuid(),
-            claim.lease_token(),
-            self.project_id,
-            recording.room_session_id,
-            status_word(recording),
-            recording.started_at,
-            recording.finished_at,
-            recording.created_at,
-            recording.updated_at,
-            recording.duration_secs,
-            declared_size(recording),
-            recording.media_format.as_deref().map(storable),
-            recording.metadata.to_jsonb_text(),
-            asked_at,
+            $claim.recording_id().uuid(),
+            $claim.lease_token(),
+            heard.map(|_| $queue.project_id()),
+            recording.and_then(|it| it.room_session_id),
+            recording.and_then($crate::queue::described::status_word),
+            recording.and_then(|it| it.started_at),
+            recording.and_then(|it| it.finished_at),
+            recording.and_then(|it| it.created_at),
+            recording.and_then(|it| it.updated_at),
+            recording.and_then(|it| it.duration_secs),
+            recording.and_then($crate::queue::described::declared_size),
+            recording.and_then(|it| it.media_format.as_deref().map($crate::queue::settle::storable)),
+            recording.and_then(|it| it.metadata.to_jsonb_text()),
+            heard.and_then(|it| it.asked_at),
+            cost.map(|it| it.cost.to_string()),
+            cost.map(|it| it.observed_at),
+            cost.map(|it| it.changed_at),
+            $($argument),*
         )
-        .execute(connection)
-        .answered("describe the recording")
-        .await?;
+    }};
+}
+pub(super) use update_as_heard;
+
+impl Queue {
+    /// Writes down what the provider says of the recording now. What it leaves out this time stays
+    /// as it was known, and so does all that somebody has heard after it was asked.
+    pub async fn describe(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+        heard: &Heard<'_>,
+    ) -> Result<(), QueueError> {
+        let result = update_as_heard!("describe", "", self, claim, Some(heard))
+            .execute(connection)
+            .answered("describe the recording")
+            .await?;
         exactly_one(&result)
     }
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::claim::Claim;
+use super::described::{Heard, update_as_heard};
 use super::{Answered, Queue, QueueError, exactly_one, interval, uploads};
 use crate::digest::Fingerprint;
 use crate::error::ErrorKind;
@@ -67,41 +68,42 @@ impl Outcome {
 }
 
 impl Queue {
-    /// The recording is archived, for good.
+    /// The recording is archived, for good, and as `heard` of the provider.
     pub async fn complete(
         &self,
         connection: &mut PgConnection,
         claim: Claim,
+        heard: Option<&Heard<'_>>,
         object: &StoredObject,
         outcome: Outcome,
         bytes_fetched: u64,
     ) -> Result<(), QueueError> {
         let fingerprint = &object.fingerprint;
-        let result = sqlx::query!(
-            r#"-- queue::complete
-            UPDATE archiver.recordings
-               SET state = 'archived', object_key = $3, object_url = $4, size_bytes = $5,
-                   sha256 = $6, crc64nvme = $7, evidence = $8, evidence_algorithm = $11,
-                   evidence_value = $12, etag = $9, archived_at = $10,
-                   verified_at = CASE WHEN $8 = 'read_back' THEN $10::timestamptz END,
+        let result = update_as_heard!(
+            "complete",
+            r#",
+                   state = 'archived', object_key = $18, object_url = $19, size_bytes = $20,
+                   sha256 = $21, crc64nvme = $22, evidence = $23, evidence_algorithm = $24,
+                   evidence_value = $25, etag = $26, archived_at = $27,
+                   verified_at = CASE WHEN $23 = 'read_back' THEN $27::timestamptz END,
                    finalized_at = now(), error_kind = NULL, error_message = NULL,
                    damage_found_at = NULL, verify_failed_at = NULL,
-                   previous_sha256 = CASE WHEN sha256 <> $6 THEN sha256 ELSE previous_sha256 END,
+                   previous_sha256 = CASE WHEN sha256 <> $21 THEN sha256 ELSE previous_sha256 END,
                    mismatched_size_bytes = NULL, not_ready_since = NULL, not_found_in = '{}',
-                   lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
-             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
-            claim.recording_id().uuid(),
-            claim.lease_token(),
+                   lease_token = NULL, lease_expires_at = NULL, leased_by = NULL"#,
+            self,
+            claim,
+            heard,
             object.object_key,
             object.object_url,
             i64::try_from(fingerprint.size_bytes).unwrap_or(i64::MAX),
             &fingerprint.sha256.as_bytes()[..],
             fingerprint.crc64nvme.to_string(),
             object.evidence,
-            object.etag,
-            object.archived_at,
             object.evidence_algorithm,
             object.evidence_value,
+            object.etag,
+            object.archived_at,
         )
         .execute(&mut *connection)
         .answered("complete the recording")

@@ -185,7 +185,7 @@ async fn no_statement_of_a_late_worker_changes_anything() {
         let settled = match statement {
             "complete" => {
                 queue
-                    .complete(&mut tx, late, &object, Outcome::Archived, 1)
+                    .complete(&mut tx, late, None, &object, Outcome::Archived, 1)
                     .await
             }
             "retry_later" => queue.retry_later(&mut tx, late, &failure, delay, 1).await,
