@@ -51,10 +51,7 @@ PROJECT, TOKEN = "00000000-0000-4000-8000-000000000000", "PTbench"
 PREFIX = "bench"
 SMALL_SIZE, SMALL_COUNT = 256 * 1024, 2000
 SLOW_BYTES_PER_SECOND = 20_000_000
-COUNTERS = [
-    "count_new", "count_changed_costs", "count_deleted_costs",
-    "count_changed_reads", "count_deleted_reads",
-]
+COUNTERS = ["count_new", "count_changed", "count_deleted"]
 BREAK_EVERY = 5
 # Nothing here takes this long unless it hangs.
 RUN_LIMIT_SECONDS = 900
@@ -184,7 +181,7 @@ WORKS = [
             Contestant("without sums", "archiver_without_sums", "small", files=SMALL_COUNT),
             Contestant("with sums", "archiver_with_sums", "small", files=SMALL_COUNT),
         ],
-        [at_least("of without", "with sums", faster_than("without sums"), 0.95)],
+        [at_least("of without", "with sums", faster_than("without sums"), 0.9)],
     ),
     Work(
         "broken",

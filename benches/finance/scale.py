@@ -20,10 +20,7 @@ import urllib.request
 HERE = pathlib.Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 ROUNDS = 7
-COUNTERS = [
-    "count_new", "count_changed_costs", "count_deleted_costs",
-    "count_changed_reads", "count_deleted_reads",
-]
+COUNTERS = ["count_new", "count_changed", "count_deleted"]
 
 
 def psql(*arguments):

@@ -323,7 +323,7 @@ async fn a_claim_and_a_wait_write_no_sum_and_a_settled_recording_does() {
 async fn whoever_folds_holds_up_nobody_and_loses_nothing() {
     let database = migrated_database().await;
     let pool = database.pool();
-    let singles = "DO $$ BEGIN FOR n IN 1..2500 LOOP
+    let singles = "DO $$ BEGIN FOR n IN 1..5000 LOOP
             INSERT INTO archiver.recordings (recording_id) VALUES (gen_random_uuid());
         END LOOP; END $$";
     let mut other = PgConnection::connect_with(&database.options())
@@ -346,7 +346,7 @@ async fn whoever_folds_holds_up_nobody_and_loses_nothing() {
         .fetch_one(&pool)
         .await
         .unwrap();
-    assert!(kept <= 1000, "{kept} rows of 7,500");
+    assert!(kept <= 4000, "{kept} rows of 15,000");
     demand_plain_answers(&pool).await;
 }
 
