@@ -54,8 +54,8 @@ def program(what, *arguments):
     tell(what, [archiver(*arguments) for _ in range(ROUNDS + 1)][1:])
 
 
-def scrapes():
-    """The queue is measured again at a scrape after five seconds."""
+def served(month):
+    """What a service answers; at a scrape it measures the queue again after five seconds."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         listen = "127.0.0.1:%d" % free.getsockname()[1]
@@ -68,14 +68,20 @@ def scrapes():
         }
         service = subprocess.Popen([options.archiver, "run"], cwd=home, env=environment)
         try:
-            millis = []
-            while len(millis) <= ROUNDS:
-                time.sleep(6)
-                began = time.perf_counter()
-                with urllib.request.urlopen(f"http://{listen}/metrics") as answer:
-                    answer.read()
-                millis.append((time.perf_counter() - began) * 1000)
-            tell("a scrape of /metrics that measures", millis[1:])
+            time.sleep(6)
+            for what, path, pause in [
+                ("a scrape of /metrics that measures", "/metrics", 6),
+                ("the page", "/", 0),
+                (f"the page, sessions of {month}", f"/?month={month}", 0),
+            ]:
+                millis = []
+                while len(millis) <= ROUNDS:
+                    time.sleep(pause)
+                    began = time.perf_counter()
+                    with urllib.request.urlopen(f"http://{listen}{path}") as answer:
+                        answer.read()
+                    millis.append((time.perf_counter() - began) * 1000)
+                tell(what, millis[1:])
         finally:
             service.terminate()
             service.wait()
@@ -136,9 +142,10 @@ def main():
             "report", "costs", "--by", "recording", *bounds, "--output", "csv")
     program("status", "status")
     program("status --output json", "status", "--output", "json")
-    scrapes()
+    served(month)
     ingestion()
     query("finance.monthly_costs after all that", "SELECT * FROM finance.monthly_costs")
+    served(month)
     wrong = psql("-c", "SELECT count(*) FROM archiver.wrong_totals()").strip()
     print(f"{wrong} sums are not those of the rows")
 
