@@ -1,6 +1,9 @@
 //! Answers for the command `simulate`: a SignalWire on this machine to try the archiver against.
 
+mod series;
+
 use std::{
+    fmt::Write as _,
     fs,
     io::Write,
     net::SocketAddr,
@@ -13,6 +16,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
+use self::series::{Series, sizes};
 use crate::simulator::{
     CostToken, FaultOrder, SimulatedRecording, Simulator, SimulatorConfig, fault_spellings,
     generated_recordings, parse_fault, recordings_in,
@@ -27,10 +31,10 @@ pub struct SimulateArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Serve this many generated recordings
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    recordings: u32,
-    /// Size of each generated recording
+    /// Serve this many generated recordings; repeat it for some of another size, as 20x256MiB
+    #[arg(long, value_name = "N[xSIZE]", value_parser = Series::parse)]
+    recordings: Vec<Series>,
+    /// Size of each generated recording that has none of its own
     #[arg(long, value_name = "SIZE", default_value = "20MiB")]
     size: ByteSize,
     /// Serve the files of this directory
@@ -69,6 +73,9 @@ pub struct SimulateArgs {
     /// Write the ids here, one per line
     #[arg(long, value_name = "PATH")]
     ids_file: Option<PathBuf>,
+    /// At the end write here what the recordings were, as SHA-256 and id, one per line
+    #[arg(long, value_name = "PATH")]
+    digests_file: Option<PathBuf>,
 }
 
 /// Serves until Ctrl-C or SIGTERM. What a client needs to know goes to `out` first.
@@ -76,13 +83,28 @@ pub async fn run(args: SimulateArgs, out: &mut impl Write) -> anyhow::Result<()>
     // Watched before anything is printed: who reads the address may stop it at once.
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
-    let simulator = start(args, std::env::var("SIGNALWIRE_API_TOKEN").ok(), out).await?;
+    let digests_file = args.digests_file.clone();
+    let (simulator, ids) = start(args, std::env::var("SIGNALWIRE_API_TOKEN").ok(), out).await?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    if let Some(path) = digests_file {
+        write_digests(&simulator, &ids, &path)?;
+    }
     simulator.stop().await;
     Ok(())
+}
+
+/// Faults may have changed what a recording is: this is what it has become.
+fn write_digests(simulator: &Simulator, ids: &[Uuid], path: &Path) -> anyhow::Result<()> {
+    let mut lines = String::new();
+    for id in ids {
+        if let Some(sha256) = simulator.media_sha256(*id) {
+            writeln!(lines, "{}  {id}", hex::encode(sha256))?;
+        }
+    }
+    fs::write(path, lines).with_context(|| format!("write digests to {}", path.display()))
 }
 
 fn fault_help() -> String {
@@ -106,7 +128,7 @@ async fn start(
     args: SimulateArgs,
     token_in_environment: Option<String>,
     out: &mut impl Write,
-) -> anyhow::Result<Simulator> {
+) -> anyhow::Result<(Simulator, Vec<Uuid>)> {
     let recordings = recordings(&args)?;
     let token = token(args.api_token_file.clone(), token_in_environment)?;
     let (Token::File(_, text) | Token::Environment(text) | Token::New(text)) = &token;
@@ -128,16 +150,16 @@ async fn start(
             Some(id) => bail!("inject fault: recording {id} is not among those served"),
         }
     }
+    let ids: Vec<Uuid> = recordings.iter().map(|(_, it)| it.id).collect();
     if let Some(path) = &args.ids_file {
-        let mut ids = String::new();
-        for (_, recording) in &recordings {
-            ids.push_str(&recording.id.to_string());
-            ids.push('\n');
+        let mut lines = String::new();
+        for id in &ids {
+            writeln!(lines, "{id}")?;
         }
-        fs::write(path, ids).with_context(|| format!("write ids to {}", path.display()))?;
+        fs::write(path, lines).with_context(|| format!("write ids to {}", path.display()))?;
     }
     print(&simulator, &token, &recordings, out).context("print what is served")?;
-    Ok(simulator)
+    Ok((simulator, ids))
 }
 
 fn config(args: &SimulateArgs, api_token: &str) -> SimulatorConfig {
@@ -166,7 +188,8 @@ fn token(file: Option<PathBuf>, environment: Option<String>) -> anyhow::Result<T
 /// What is to be served, each with a name for the table.
 fn recordings(args: &SimulateArgs) -> anyhow::Result<Vec<(String, SimulatedRecording)>> {
     let mut recordings = Vec::new();
-    let nothing_asked = args.recordings == 0 && args.media.is_none() && args.recording_id.is_none();
+    let generated = args.recordings.iter().any(|series| series.count > 0);
+    let nothing_asked = !generated && args.media.is_none() && args.recording_id.is_none();
     if args.seed_example || nothing_asked {
         recordings.push((
             "documented example".into(),
@@ -176,7 +199,7 @@ fn recordings(args: &SimulateArgs) -> anyhow::Result<Vec<(String, SimulatedRecor
     if let Some(id) = args.recording_id {
         recordings.push(("--recording-id".into(), custom(args, id)));
     }
-    let generated = generated_recordings(args.recordings, args.size.as_u64());
+    let generated = generated_recordings(sizes(&args.recordings, args.size));
     recordings.extend(generated.map(|recording| ("generated".into(), recording)));
     if let Some(directory) = &args.media {
         recordings.extend(files(directory)?);
@@ -283,7 +306,7 @@ mod tests {
     async fn printed(flags: &[&str], environment: Option<&str>) -> (Simulator, String) {
         let mut out = Vec::new();
         let args = parsed(flags).unwrap();
-        let simulator = start(args, environment.map(str::to_owned), &mut out)
+        let (simulator, _) = start(args, environment.map(str::to_owned), &mut out)
             .await
             .unwrap();
         (simulator, String::from_utf8(out).unwrap())
@@ -332,6 +355,7 @@ mod tests {
             &[
                 "--seed-example",
                 "--recordings=2",
+                "--recordings=1x2KiB",
                 "--size=1KiB",
                 &format!("--media={}", directory.path().display()),
                 &format!("--recording-id={id}"),
@@ -348,7 +372,7 @@ mod tests {
             .iter()
             .filter_map(|it| simulator.media_size_bytes(*it))
             .collect();
-        assert_eq!(sizes, [20_971_520, 1024, 1024, 1024, 7]);
+        assert_eq!(sizes, [20_971_520, 1024, 1024, 1024, 2048, 7]);
         assert_eq!(ids[1].to_string(), id);
         for id in ids {
             assert!(text.contains(&id.to_string()), "{text}");
@@ -379,6 +403,8 @@ mod tests {
                 "--cost=0.05 dollars",
             ],
             &["--size=large"],
+            &["--recordings=20x"],
+            &["--recordings=many"],
         ] {
             assert!(parsed(wrong).is_err(), "{wrong:?}");
         }

@@ -39,14 +39,13 @@ fn format_of(path: &Path) -> &'static str {
         .map_or("application/octet-stream", |(_, format)| format)
 }
 
-/// `count` completed recordings of `size_bytes` each, the same in every run: one starts every
-/// seven hours from 2022 on, ten share a room session.
+/// A completed recording for each of these sizes, in bytes, the same in every run: one starts
+/// every seven hours from 2022 on, ten share a room session.
 pub fn generated_recordings(
-    count: u32,
-    size_bytes: u64,
+    sizes: impl IntoIterator<Item = u64>,
 ) -> impl Iterator<Item = SimulatedRecording> {
     let named = |name: String| Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
-    (0..count).map(move |number| {
+    (0_u32..).zip(sizes).map(move |(number, size_bytes)| {
         let started_at = DateTime::UNIX_EPOCH
             + TimeDelta::seconds(1_640_995_200) // 2022-01-01T00:00:00Z
             + TimeDelta::hours(7) * i32::try_from(number).unwrap_or(i32::MAX);
@@ -104,8 +103,8 @@ mod tests {
 
     #[test]
     fn a_series_is_the_same_in_every_run_and_no_two_are_alike() {
-        let series: Vec<_> = generated_recordings(120, 10).collect();
-        assert_eq!(series, generated_recordings(120, 10).collect::<Vec<_>>());
+        let series: Vec<_> = generated_recordings([10; 120]).collect();
+        assert_eq!(series, generated_recordings([10; 120]).collect::<Vec<_>>());
         let distinct = |key: fn(&SimulatedRecording) -> String| {
             series.iter().map(key).collect::<BTreeSet<_>>().len()
         };

@@ -41,6 +41,7 @@ mod rights;
 mod schema;
 mod seed;
 mod simulator;
+mod soak;
 mod status;
 mod storage;
 mod store_server;

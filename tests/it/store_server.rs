@@ -337,3 +337,20 @@ async fn an_object_that_is_refused_leaves_nothing() {
     it.client.put(&path, "whole".into()).await.unwrap();
     assert_eq!(it.head().await.header(CRC), Some(crc(b"whole").as_str()));
 }
+
+#[tokio::test]
+async fn a_share_of_faults_spares_the_probes_alone() {
+    let it = Uploading::begin().await;
+    it.server.inject_in_share(1.0, 1);
+    let manifest = format!("{KEY}.manifest.json");
+    for (key, spared) in [
+        (KEY, false),
+        (&manifest, false),
+        ("a/.recording-archiver-probe/x", true),
+    ] {
+        let before = it.server.faults_drawn();
+        let put = it.client.put(&Path::from(key), "whole".into()).await;
+        assert_eq!(it.server.faults_drawn() == before, spared, "{key}");
+        assert_eq!(put.is_ok(), spared, "{key}: {put:?}");
+    }
+}

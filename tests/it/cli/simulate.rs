@@ -61,7 +61,18 @@ fn archiver(world: &World, printed: &Printed) -> Binary {
 async fn what_it_prints_is_all_that_the_archiver_needs() {
     let world = World::local().await;
     let simulate = Binary::unconfigured();
-    let arguments = ["--recordings", "3", "--size", "1MiB", "--ids-file", "ids"];
+    let mut arguments = vec![
+        "--recordings",
+        "2",
+        "--recordings",
+        "1x2MiB",
+        "--size",
+        "1MiB",
+    ];
+    arguments.extend(["--ids-file", "ids", "--digests-file", "digests"]);
+    // By then the last of them is another than it was in the beginning.
+    let last = "all=media-changes,after=2";
+    arguments.extend(["--fault", last]);
     let (running, printed) = serve(&simulate, &arguments, "generated\n").await;
     assert_eq!(printed.served.len(), 3);
     let ids = simulate.directory().join("ids");
@@ -75,6 +86,13 @@ async fn what_it_prints_is_all_that_the_archiver_needs() {
     }
     running.signal(Signal::SIGTERM);
     running.ended().await.demand_code(0);
+    let digests = fs::read_to_string(simulate.directory().join("digests")).unwrap();
+    assert_eq!(digests.lines().count(), 3);
+    for line in digests.lines() {
+        let (sha256, id) = line.split_once("  ").unwrap();
+        let row = world.row(id.parse().unwrap()).await;
+        assert_eq!(row.sha256.map(hex::encode).as_deref(), Some(sha256));
+    }
 
     let (running, printed) = serve(&simulate, &[], "documented example\n").await;
     assert_eq!(printed.served[0].0, "c22d24f6-5a47-4597-9a23-c7d01e696b92");

@@ -27,11 +27,13 @@ mod honesty;
 mod multipart;
 mod operations;
 mod policy;
+mod share;
 mod store;
 mod uploads;
 
 pub(crate) use faults::{Call, StoreFault};
 use faults::{Orders, place, query};
+use share::Share;
 use store::Store;
 use uploads::flip;
 
@@ -67,6 +69,7 @@ struct Shared {
     store: Arc<Store>,
     service: S3Service,
     orders: Orders,
+    share: Mutex<Option<Share>>,
     calls: Mutex<Vec<(Call, String)>>,
 }
 
@@ -77,13 +80,18 @@ struct Cut;
 
 impl S3Server {
     pub(crate) async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Keeps everything in this directory.
+    pub(crate) async fn start_in(directory: TempDir) -> Self {
         fs::create_dir(directory.path().join(BUCKET)).unwrap();
         let store = Store::new(directory.path().canonicalize().unwrap());
         let shared = Arc::new(Shared {
             service: store.service(),
             store,
             orders: Orders::default(),
+            share: Mutex::default(),
             calls: Mutex::default(),
         });
         let stop = CancellationToken::new();
@@ -136,6 +144,18 @@ impl S3Server {
     /// The same for the next `times` calls that bring the part of this number.
     pub(crate) fn inject_on_part(&self, part: u32, fault: StoreFault, times: u32) {
         self.shared.orders.add_for_part(part, fault, times);
+    }
+
+    /// Lets a share of all calls about objects and their manifests meet a fault of any kind, from
+    /// 0 to 1; the same seed draws the same. Probes are spared.
+    pub(crate) fn inject_in_share(&self, share: f64, seed: u64) {
+        *self.shared.share.lock().unwrap() = Some(Share::new(share, seed));
+    }
+
+    /// How many faults the share has drawn so far.
+    pub(crate) fn faults_drawn(&self) -> usize {
+        let share = self.shared.share.lock().unwrap();
+        share.as_ref().map_or(0, Share::drawn)
     }
 
     /// The keys that were asked about; empty for the bucket itself.
@@ -226,9 +246,18 @@ impl S3Server {
 
     /// Lets the unfinished uploads under exactly this key have been begun this much earlier.
     pub(crate) fn age_uploads(&self, key: &str, by: Duration) {
+        self.age(|it| it == key, by);
+    }
+
+    /// The same for all of them.
+    pub(crate) fn age_all_uploads(&self, by: Duration) {
+        self.age(|_| true, by);
+    }
+
+    fn age(&self, is_meant: impl Fn(&str) -> bool, by: Duration) {
         let mut memory = self.shared.store.memory();
         for upload in memory.unfinished.values_mut() {
-            if upload.key == key {
+            if is_meant(&upload.key) {
                 upload.begun_at -= by;
             }
         }
@@ -277,6 +306,13 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
 }
 
 impl Shared {
+    fn by_share(&self, call: Call, key: &str) -> Option<StoreFault> {
+        if key.is_empty() || is_probe(key) {
+            return None;
+        }
+        self.share.lock().unwrap().as_mut()?.draw(call)
+    }
+
     async fn answer(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Cut> {
         let (bucket, key) = place(&request);
         let call = Call::of(&request);
@@ -284,7 +320,8 @@ impl Shared {
         let part = query(&request, "partNumber").and_then(|number| number.parse().ok());
         let fault = is_recording(&key)
             .then(|| self.orders.due(call, part))
-            .flatten();
+            .flatten()
+            .or_else(|| self.by_share(call, &key));
         match &fault {
             Some(StoreFault::Refuse(status, code)) => {
                 // A client that is refused in the middle of its body sees a broken pipe instead.
@@ -325,7 +362,11 @@ impl Shared {
 }
 
 fn is_recording(key: &str) -> bool {
-    !key.contains(".recording-archiver-probe/") && !key.ends_with(".manifest.json")
+    !is_probe(key) && !key.ends_with(".manifest.json")
+}
+
+fn is_probe(key: &str) -> bool {
+    key.contains(".recording-archiver-probe/")
 }
 
 fn refusal(status: u16, code: &str) -> Response<Body> {

@@ -17,7 +17,7 @@ use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use super::operations::Answer;
 use super::store::{Store, demand_digest, received};
 use super::uploads::{
-    Part, Upload, Verified, crc64nvme, crc64nvme_of_files, part_path, remove_parts, sha256,
+    Part, Upload, Verified, crc64nvme, crc64nvme_of_files, part_path, remove_traces, sha256,
 };
 
 impl Store {
@@ -234,7 +234,7 @@ impl Store {
                 .clone_from(&verified.crc64nvme);
             answer.output.checksum_type = verified.checksum_type();
         }
-        remove_parts(&self.root, &id);
+        remove_traces(&self.root, &id);
         let mut memory = self.memory();
         memory.unfinished.remove(&id);
         memory.verified.insert(place, verified);

@@ -104,12 +104,12 @@ pub(super) fn part_path(root: &Path, upload_id: &str, number: u32) -> PathBuf {
     root.join(format!(".upload_id-{upload_id}.part-{number}"))
 }
 
-/// Removes every trace of the parts of an upload.
-pub(super) fn remove_parts(root: &Path, upload_id: &str) {
-    let prefix = format!(".upload_id-{upload_id}.part-");
+/// Removes every trace of an upload, of s3s-fs's own notes as well.
+pub(super) fn remove_traces(root: &Path, upload_id: &str) {
+    let named = format!("-{upload_id}.");
     for entry in fs::read_dir(root).unwrap() {
         let entry = entry.unwrap();
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+        if entry.file_name().to_string_lossy().contains(&named) {
             fs::remove_file(entry.path()).unwrap();
         }
     }
@@ -140,7 +140,7 @@ impl Memory {
             }
             StoreFault::ForgetUpload => {
                 self.unfinished.remove(upload_id);
-                remove_parts(root, upload_id);
+                remove_traces(root, upload_id);
             }
             _ => {}
         }
