@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use crate::config::{Config, Environment, LogFormat};
+use crate::core_dumps;
 use crate::telemetry::{self, Logging, Verbosity};
 
 mod archive;
@@ -127,6 +128,8 @@ impl Cli {
 
 /// Runs a command to its end. Errors are told on stderr, with all their causes.
 pub async fn run(cli: Cli) -> ExitCode {
+    // Before any secret is read.
+    let forbidden = core_dumps::forbid();
     let progress = MultiProgress::with_draw_target(if io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
@@ -144,6 +147,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         .log_format
         .or_else(|| configured.and_then(|config| config.log.format));
     let logging = telemetry::init(format, verbosity, color, &progress);
+    if let Err(error) = forbidden {
+        tracing::warn!("a crash may leave a core dump with secrets in it: {error}");
+    }
 
     let dispatched = Box::pin(async {
         let run = dispatch(cli, config?, environment?, progress, color, logging);

@@ -50,7 +50,7 @@
 //! | doors | [`cli`], [`daemon`] | everything below |
 //! | stories | [`archive`], [`upkeep`], [`restore`] | stations and ground |
 //! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
-//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`bandwidth`], [`progress`], [`printable`], [`human`], [`config`], [`crash`], [`deadline`] | ground only |
+//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`bandwidth`], [`progress`], [`printable`], [`human`], [`config`], [`core_dumps`], [`crash`], [`deadline`] | ground only |
 //!
 //! [`metrics`] is filled by the doors from what stories report and stations show. How far a running
 //! attempt is stands in its row of `archiver.attempts`, so that `status` can tell from another
@@ -93,6 +93,7 @@ pub mod bandwidth;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
+pub mod core_dumps;
 pub mod crash;
 pub mod daemon;
 pub mod database;

@@ -5,6 +5,7 @@ pub(crate) mod garage;
 pub(crate) mod line;
 pub(crate) mod postgres;
 pub(crate) mod s3;
+pub(crate) mod secrets;
 pub(crate) mod wire;
 pub(crate) mod world;
 

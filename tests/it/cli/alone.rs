@@ -9,7 +9,7 @@ use crate::harness::world::World;
 
 /// As root, the server runs as somebody else: where he may not enter, it would go to /var/lib, and
 /// stay there after the test.
-fn with_data_dir(binary: Binary) -> Binary {
+pub(super) fn with_data_dir(binary: Binary) -> Binary {
     let data_dir = binary.directory().join("recording-archive");
     fs::create_dir(&data_dir).unwrap();
     fs::set_permissions(&data_dir, Permissions::from_mode(0o755)).unwrap();

@@ -1,10 +1,11 @@
 //! No secret in anything a command writes, at the most talkative level, in any spelling.
 
-use std::fs;
+mod commands;
+mod refusals;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use nix::sys::signal::Signal;
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use recording_archiver::simulator::{
     Fault, MediaFault, MetadataFault, SimulatedRecording, Simulator, SimulatorConfig, Times,
@@ -16,11 +17,13 @@ use super::{KIB, id};
 use crate::harness::binary::{Binary, Ended};
 use crate::harness::postgres::{TestDatabase, database};
 use crate::harness::s3::{Call, SECRET_ACCESS_KEY, StoreFault, on_server_threads};
-use crate::harness::world::{MIB, World};
+use crate::harness::secrets::demand_no_secret;
+use crate::harness::world::{MIB, World, files_below};
 use crate::seed::execute;
 
 const TOKEN: &str = "PT+secret/token=of-the-tests";
 const PASSWORD: &str = "pass+word/of=the tests";
+const SESSION_TOKEN: &str = "Session+token/of=the-tests";
 /// Of a link that the API hands out, and of one that the media host redirects to.
 const SIGNATURES: [&str; 2] = ["5ec7e75167a7u7e0f11nk", "5ec7e75167a7u7e0fred17ec7"];
 
@@ -28,24 +31,12 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// The secrets in plain, percent- and base64 form, also as Basic auth sends them.
-fn spellings(project_id: &str) -> Vec<String> {
-    let mut secrets = vec![TOKEN, PASSWORD, SECRET_ACCESS_KEY];
-    secrets.extend(SIGNATURES);
-    let mut all = Vec::new();
-    for secret in secrets {
-        all.extend([
-            secret.to_owned(),
-            encoded(secret),
-            secret.replace(' ', "%20"),
-            secret.replace(' ', "+"),
-            STANDARD.encode(secret).trim_end_matches('=').to_owned(),
-        ]);
-    }
-    all.push(STANDARD.encode(format!("{project_id}:{TOKEN}")));
+fn secrets() -> Vec<String> {
+    let mut all = vec![TOKEN, PASSWORD, SECRET_ACCESS_KEY, SESSION_TOKEN];
+    all.extend(SIGNATURES);
     // Whatever the simulator signed: no link and no header with a signature is shown.
-    all.extend(["X-Amz-Signature".to_owned(), "Signature=".to_owned()]);
-    all
+    all.extend(["X-Amz-Signature", "Signature="]);
+    all.into_iter().map(str::to_owned).collect()
 }
 
 /// A world whose every key and password is known, and a database with a role of its own.
@@ -78,7 +69,7 @@ impl Confidential {
         .await;
         Self {
             world: World::s3().await,
-            secrets: spellings(simulator.project_id()),
+            secrets: secrets(),
             simulator,
             server,
             role,
@@ -90,6 +81,7 @@ impl Confidential {
             .with("DATABASE_URL", self.url().as_str())
             .with("SIGNALWIRE_SPACE", self.simulator.base_url())
             .with("SIGNALWIRE_API_TOKEN", TOKEN)
+            .with("AWS_SESSION_TOKEN", SESSION_TOKEN)
             .with("RUST_LOG", "trace")
     }
 
@@ -133,25 +125,50 @@ impl Confidential {
     }
 
     fn demand_silence(&self, ended: &Ended) {
-        for secret in &self.secrets {
-            for said in [&ended.stdout, &ended.stderr] {
-                assert!(!said.contains(secret), "{secret:?} in {ended:?}");
+        for said in [&ended.stdout, &ended.stderr] {
+            demand_no_secret(&self.secrets, &ended.command, said);
+        }
+    }
+
+    /// Nor does any table or view, which somebody may have a right to read.
+    async fn demand_clean_rows(&self) {
+        let pool = self.server.pool();
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT format('%I.%I', table_schema, table_name) FROM information_schema.tables
+              WHERE table_schema NOT IN ('pg_catalog', 'information_schema')",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        assert!(
+            tables.contains(&"archiver.attempts".to_owned()),
+            "{tables:?}"
+        );
+        for table in tables {
+            let query =
+                format!("SELECT coalesce(json_agg(row_to_json(t)), '[]')::text FROM {table} t");
+            let rows: String = sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+            demand_no_secret(&self.secrets, &table, &rows);
+            if table == "archiver.recordings" {
+                assert!(rows.contains(&id(1).to_string()), "{rows}");
             }
         }
     }
 
-    /// Nor do rows hold one, which anybody with rights on them may read.
-    async fn demand_clean_rows(&self) {
-        let rows: String = sqlx::query_scalar(
-            "SELECT (SELECT string_agg(r::text, ' ') FROM archiver.recordings r)
-                 || (SELECT string_agg(a::text, ' ') FROM archiver.attempts a)",
-        )
-        .fetch_one(&self.server.pool())
-        .await
-        .unwrap();
-        for secret in &self.secrets {
-            assert!(!rows.contains(secret), "{secret:?} in {rows}");
+    /// Nor does any file in these directories.
+    fn demand_clean_files(&self, directories: &[&Path]) -> Vec<PathBuf> {
+        let mut all = Vec::new();
+        for file in directories.iter().flat_map(|it| files_below(it)) {
+            let name = file.display().to_string();
+            demand_no_secret(&self.secrets, "a file name", &name);
+            let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+            demand_no_secret(&self.secrets, &name, &text);
+            all.push(file);
         }
+        all
     }
 
     async fn end(self) {
@@ -159,67 +176,4 @@ impl Confidential {
         let drop_role = format!("DROP OWNED BY {role}; DROP ROLE {role}");
         execute(&self.server.pool(), &drop_role).await;
     }
-}
-
-#[tokio::test]
-async fn no_command_shows_a_secret_while_recordings_go_wrong() {
-    let here = Confidential::start().await;
-    let binary = here.binary();
-    fs::write(binary.directory().join("ids"), here.lay_traps()).unwrap();
-    let one = id(1).to_string();
-    for (arguments, code) in [
-        (&["migrate"][..], 0),
-        (&["enqueue", "--ids-file", "ids"], 0),
-        (&["doctor"], 0),
-        (&["archive", "--dry-run", "--ids-file", "ids"], 0),
-        (&["archive", "--ids-file", "ids", "--output", "jsonl"], 1),
-        (&["run", "--once"], 75),
-        (&["retry", "--failed"], 0),
-        (&["reprice"], 0),
-        (&["sweep"], 0),
-        (&["status"], 0),
-        (&["status", "--id", &one], 0),
-        (&["report", "costs"], 0),
-    ] {
-        let ended = binary.run(arguments).await;
-        here.demand_silence(&ended);
-        assert!(ended.stderr.contains("DEBUG"), "it is talkative: {ended:?}");
-        ended.demand_code(code);
-    }
-    let daemon = binary.start(&["run"]);
-    daemon.demand_log("ready").await;
-    daemon.signal(Signal::SIGTERM);
-    here.demand_silence(&daemon.ended().await.demand_code(0));
-    here.demand_clean_rows().await;
-    here.end().await;
-}
-
-#[tokio::test]
-async fn no_command_shows_a_secret_when_it_is_refused_or_nobody_answers() {
-    let here = Confidential::start().await;
-    let one = id(1).to_string();
-    let mut gone = here.url();
-    gone.set_path("no_such_database");
-    let mangled = here.url().as_str().replacen("://", "//", 1);
-    for (variable, value) in [
-        ("DATABASE_URL", gone.as_str()),
-        ("DATABASE_URL", &mangled),
-        ("SIGNALWIRE_SPACE", "http://127.0.0.1:9"),
-        ("SIGNALWIRE_PROJECT_ID", "another"),
-        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
-        ("AWS_ACCESS_KEY_ID", "another"),
-        ("RECORDING_ARCHIVER_STORAGE_URL", "s3://nowhere"),
-    ] {
-        let broken = here.binary().with(variable, value);
-        for arguments in [
-            &["doctor"][..],
-            &["archive", "--id", &one],
-            &["run", "--once"],
-        ] {
-            let ended = broken.run(arguments).await;
-            here.demand_silence(&ended);
-            assert_ne!((ended.code, arguments[0]), (Some(0), "doctor"), "{ended:?}");
-        }
-    }
-    here.end().await;
 }

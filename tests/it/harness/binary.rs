@@ -176,7 +176,8 @@ impl Running {
         let part = "health and metrics on ";
         let address = |log: &str| {
             let (_, rest) = log.split_once(part)?;
-            Some(rest.split_once('\n')?.0.to_owned())
+            // A quote ends it where the log is JSON.
+            Some(rest.split_once(['\n', '"'])?.0.to_owned())
         };
         self.demand(&self.stderr, address, part).await
     }
@@ -273,7 +274,7 @@ impl Captured {
 /// How a process ended, and all it said.
 #[derive(Clone)]
 pub(crate) struct Ended {
-    command: String,
+    pub(crate) command: String,
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
