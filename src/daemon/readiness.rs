@@ -31,6 +31,8 @@ pub enum Standing {
         message: String,
         since: Instant,
     },
+    /// The API wants to be left alone until then.
+    Silenced { until: Instant },
     /// It is asked again by itself.
     NoDatabase { message: String, since: Instant },
     /// Told to stop: what runs may finish.
@@ -69,6 +71,27 @@ impl Readiness {
         });
     }
 
+    /// Whether the API wants to be left alone. Told once, and when it is over.
+    pub(super) fn silenced(&self, until: Option<Instant>) {
+        let before = match *self.lock() {
+            Standing::Silenced { until } => Some(until),
+            _ => None,
+        };
+        match until {
+            _ if until == before => {}
+            Some(until) => {
+                if before.is_none() {
+                    let left = whole_seconds(until.saturating_duration_since(Instant::now()));
+                    tracing::info!(
+                        "nothing is claimed for {left}: the API wants to be left alone (429)"
+                    );
+                }
+                self.set(Standing::Silenced { until });
+            }
+            None => self.claiming(),
+        }
+    }
+
     pub(super) fn stopping(&self) {
         self.set(Standing::Stopping);
     }
@@ -85,13 +108,15 @@ impl Readiness {
     }
 }
 
+fn whole_seconds(duration: Duration) -> String {
+    let secs = Duration::from_secs(duration.as_secs());
+    humantime::format_duration(secs).to_string()
+}
+
 /// For people, a line each: what, why, since when, and what helps.
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let age = |since: &Instant| {
-            let secs = Duration::from_secs(since.elapsed().as_secs());
-            humantime::format_duration(secs).to_string()
-        };
+        let age = |since: &Instant| whole_seconds(since.elapsed());
         match self {
             Self::Claiming => writeln!(f, "ok"),
             Self::Halted {
@@ -103,6 +128,14 @@ impl fmt::Display for Standing {
                 writeln!(f, "error: {message}")?;
                 writeln!(f, "cure: {}", kind.cure())?;
                 writeln!(f, "for {}; checked again by itself", age(since))
+            }
+            Self::Silenced { until } => {
+                let left = until.saturating_duration_since(Instant::now());
+                writeln!(
+                    f,
+                    "nothing is claimed: the API wants to be left alone (429)"
+                )?;
+                writeln!(f, "for {} more; goes on by itself", whole_seconds(left))
             }
             Self::NoDatabase { message, since } => {
                 writeln!(f, "nothing is claimed until the database is back")?;

@@ -141,7 +141,7 @@ impl Worker {
                 Some(halted.next_check)
             } else {
                 if look_at.is_some_and(|at| at <= Instant::now()) {
-                    look_at = self.claim_or_wait_for_database(&mut outage, shutdown).await;
+                    look_at = self.claim_or_wait(&mut outage, shutdown).await;
                 }
                 look_at
             };
@@ -177,7 +177,23 @@ impl Worker {
         self.finish_running().await;
     }
 
-    /// Fills the free slots, and says when to look again if nothing rings.
+    /// Fills the free slots, and says when to look again if nothing rings. While the API wants to
+    /// be left alone nothing is claimed: each recording would only be given back.
+    async fn claim_or_wait(
+        &mut self,
+        outage: &mut Option<Duration>,
+        shutdown: &Shutdown,
+    ) -> Option<Instant> {
+        if outage.is_none() {
+            let silent_until = self.archiver.signalwire.silent_until();
+            self.readiness.silenced(silent_until);
+            if silent_until.is_some() {
+                return silent_until;
+            }
+        }
+        self.claim_or_wait_for_database(outage, shutdown).await
+    }
+
     async fn claim_or_wait_for_database(
         &mut self,
         outage: &mut Option<Duration>,

@@ -260,16 +260,21 @@ impl SignalWire {
         ApiError::Throttled { retry_after }
     }
 
-    fn stay_silent_if_told(&self) -> Result<(), ApiError> {
+    /// Until when the API wants to be left alone, if it does: nothing is sent before.
+    pub fn silent_until(&self) -> Option<Instant> {
         let silent_until = *self
             .silent_until
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match silent_until.map(|until| until.saturating_duration_since(Instant::now())) {
-            Some(left) if left > Duration::ZERO => Err(ApiError::Throttled {
-                retry_after: Some(left),
+        silent_until.filter(|until| *until > Instant::now())
+    }
+
+    fn stay_silent_if_told(&self) -> Result<(), ApiError> {
+        match self.silent_until() {
+            Some(until) => Err(ApiError::Throttled {
+                retry_after: Some(until.saturating_duration_since(Instant::now())),
             }),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

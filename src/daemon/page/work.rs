@@ -22,7 +22,10 @@ pub(super) fn standing(standing: &Standing) -> Markup {
     let mut lines = text.lines();
     match standing {
         Standing::Claiming => html! { p.standing.good { "Recordings are being claimed." } },
-        Standing::Halted { .. } | Standing::NoDatabase { .. } | Standing::Stopping => html! {
+        Standing::Halted { .. }
+        | Standing::Silenced { .. }
+        | Standing::NoDatabase { .. }
+        | Standing::Stopping => html! {
             div.standing.bad role="status" {
                 p { strong { (safe(lines.next().unwrap_or_default())) } }
                 @for line in lines { p { (safe(line)) } }

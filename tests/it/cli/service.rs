@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use recording_archiver::error::ErrorKind;
-use recording_archiver::simulator::{MediaFault, MetadataFault, Times};
+use recording_archiver::simulator::{MediaFault, MetadataFault, RetryAfter, Times};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{KIB, demand_status, end, get, id, offer};
+use super::{KIB, demand_status, end, get, get_as, id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::eventually;
 use crate::harness::line::Line;
@@ -227,6 +227,43 @@ async fn a_refused_token_halts_the_claiming_is_told_once_and_burns_nothing() {
                     WHERE state <> 'pending' OR attempts > 0 OR lease_token IS NOT NULL";
     assert_eq!(world.number(touched).await, 0);
     assert_eq!(world.attempts(id(6)).await, [], "no claim after the halt");
+}
+
+#[tokio::test]
+async fn while_the_api_wants_to_be_left_alone_nothing_is_claimed_and_then_it_goes_on() {
+    let world = World::local().await;
+    for id in offer(&world, 1..=20, KIB) {
+        world.enqueue(id).await;
+    }
+    let binary = scheduled(&world, EVERY_SECOND).with("RECORDING_ARCHIVER_WORKER_CONCURRENCY", "2");
+    let given_back = "SELECT count(*) FROM archiver.attempts WHERE error_kind = 'throttled'";
+    let later = |secs| MetadataFault::Throttled(RetryAfter::Seconds(secs));
+
+    world.simulator.inject_for_all(later(600), Times::ONCE);
+    let daemon = binary.start(&["run"]);
+    daemon.demand_log("nothing is claimed for ").await;
+    let http = daemon.http().await;
+    // Those beside it may have come through, or not.
+    assert!((1..=2).contains(&world.number(given_back).await));
+    let (_, page) = get_as(&http, "text/html").await.unwrap();
+    let reason = "nothing is claimed: the API wants to be left alone (429)";
+    assert!(page.contains(reason), "{page}");
+    demand_status(&format!("{http}/readyz"), 200).await;
+    let log = end(daemon).await;
+    assert_eq!(log.matches("nothing is claimed for ").count(), 1, "{log}");
+    assert!((1..=2).contains(&world.number(given_back).await));
+
+    world.simulator.inject_for_all(later(1), Times::ONCE);
+    world.make_due().await;
+    let daemon = binary.start(&["run"]);
+    let pending = "SELECT count(*) FROM archiver.recordings WHERE state <> 'archived'";
+    eventually("all are archived", || async {
+        (world.number(pending).await == 0).then_some(())
+    })
+    .await;
+    let log = end(daemon).await;
+    assert!(log.contains("nothing is claimed for "), "{log}");
+    assert!((2..=4).contains(&world.number(given_back).await));
 }
 
 #[tokio::test]
