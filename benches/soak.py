@@ -12,8 +12,9 @@ Every ten seconds a line tells what the service takes: memory, open files, TCP c
 sessions in Postgres, and what the database has grown to for each recording. At the end every file
 in the store is held against its row and against what the source says that it was, nothing
 unfinished may be left, and the last quarter of the time is held against the second: the first is
-for warming up. Exit code 0: all is right and flat. In less than ten minutes a single large recording
-that meets a slow answer may look like growth.
+for warming up. Exit code 0: all is right and flat. Within a
+few minutes not all sessions of the pool are open yet, and one large recording that meets a slow
+answer may look like growth.
 
 Needs psql, an empty database for this alone, and the disk space of all recordings, in target/soak.
 """
