@@ -1,9 +1,9 @@
 //! What several tests stand on.
 
 pub(crate) mod binary;
-pub(crate) mod garage;
 pub(crate) mod line;
 pub(crate) mod postgres;
+pub(crate) mod real_store;
 pub(crate) mod s3;
 pub(crate) mod secrets;
 pub(crate) mod wire;

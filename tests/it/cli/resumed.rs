@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
-use crate::harness::garage::Garage;
+use crate::harness::real_store::RealStore;
 use crate::harness::within;
 use crate::harness::world::{MIB, World};
 
@@ -23,17 +23,17 @@ async fn a_gibibyte_killed_at_nine_tenths_is_gone_on_with() {
 }
 
 #[tokio::test]
-#[ignore = "needs a Garage, which `.ci/garage` builds, starts and runs this beside"]
-async fn garage_a_gibibyte_killed_at_nine_tenths_is_gone_on_with() {
-    let (world, garage) = (World::local().await, Garage::of_the_environment());
-    let id = kill_at_nine_tenths(&world, &garage.binary(&world)).await;
+#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+async fn real_store_goes_on_with_a_gibibyte_killed_at_nine_tenths() {
+    let (world, store) = (World::local().await, RealStore::of_the_environment());
+    let id = kill_at_nine_tenths(&world, &store.binary(&world)).await;
     let row = world.row(id).await;
-    let archiver = world.archiver_with(|settings| garage.settle_in(settings));
+    let archiver = world.archiver_with(|settings| store.settle_in(settings));
     let key = ObjectKey::from_stored(row.object_key.unwrap()).unwrap();
     let stored = archiver.storage.read_back(&key).await.unwrap().unwrap();
     let expected = world.simulator.media_sha256(id).unwrap();
     assert_eq!(stored.sha256.as_bytes(), &expected);
-    assert_eq!(row.evidence.as_deref(), Some("full_object"));
+    assert_eq!(row.evidence.as_deref(), Some(store.known().evidence));
 }
 
 /// Archives a recording of a gibibyte by two processes: the first is killed when the provider has

@@ -1,0 +1,121 @@
+//! A real S3 server: what `.ci/garage` or `.ci/moto` has started.
+
+use std::env;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use recording_archiver::config::{S3Credentials, StorageLocation};
+use recording_archiver::storage::Enforcement;
+use uuid::Uuid;
+
+use super::binary::Binary;
+use super::world::{PREFIX, Settings, World};
+
+/// What is known of a store, and written in the README's table.
+pub(crate) struct Known {
+    pub(crate) enforces: Enforcement,
+    pub(crate) evidence: &'static str,
+}
+
+pub(crate) struct RealStore {
+    name: String,
+    endpoint: String,
+    bucket: String,
+    region: String,
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+impl RealStore {
+    pub(crate) fn of_the_environment() -> Self {
+        let value = |name: &str| {
+            env::var(name)
+                .unwrap_or_else(|_| panic!("{name} is not set: run .ci/garage or .ci/moto"))
+        };
+        Self {
+            name: value("TEST_S3_STORE"),
+            endpoint: value("TEST_S3_ENDPOINT"),
+            bucket: value("TEST_S3_BUCKET"),
+            region: value("TEST_S3_REGION"),
+            access_key_id: value("TEST_S3_ACCESS_KEY_ID"),
+            secret_access_key: value("TEST_S3_SECRET_ACCESS_KEY"),
+        }
+    }
+
+    pub(crate) fn known(&self) -> Known {
+        match self.name.as_str() {
+            "garage" => Known {
+                enforces: Enforcement {
+                    put_checksum: true,
+                    part_checksum: true,
+                    create_only: false,
+                    object_checksum: true,
+                    object_size: false,
+                    complete_create_only: false,
+                },
+                evidence: "full_object",
+            },
+            "moto" => Known {
+                enforces: Enforcement {
+                    put_checksum: false,
+                    part_checksum: false,
+                    create_only: true,
+                    object_checksum: false,
+                    object_size: false,
+                    complete_create_only: true,
+                },
+                evidence: "read_back",
+            },
+            name => panic!("nothing is known of {name}"),
+        }
+    }
+
+    pub(crate) fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The key of a recording as `SimulatedRecording::new` makes them.
+    pub(crate) fn key_of(&self, id: Uuid) -> String {
+        format!("{PREFIX}/year=2022/month=01/day=01/{id}.mp4")
+    }
+
+    /// Looks at the store, and meddles, past the program.
+    pub(crate) fn client(&self) -> AmazonS3 {
+        AmazonS3Builder::new()
+            .with_endpoint(&self.endpoint)
+            .with_allow_http(true)
+            .with_bucket_name(&self.bucket)
+            .with_region(&self.region)
+            .with_access_key_id(&self.access_key_id)
+            .with_secret_access_key(&self.secret_access_key)
+            .build()
+            .unwrap()
+    }
+
+    /// The binary, archiving into this store instead of the world's own.
+    pub(crate) fn binary(&self, world: &World) -> Binary {
+        Binary::of(world)
+            .with(
+                "RECORDING_ARCHIVER_STORAGE_URL",
+                format!("s3://{}/{PREFIX}", self.bucket),
+            )
+            .with("AWS_ENDPOINT_URL", &self.endpoint)
+            .with("AWS_REGION", &self.region)
+            .with("AWS_ACCESS_KEY_ID", &self.access_key_id)
+            .with("AWS_SECRET_ACCESS_KEY", &self.secret_access_key)
+    }
+
+    /// An archiver of this process, archiving into this store.
+    pub(crate) fn settle_in(&self, settings: &mut Settings) {
+        settings.storage.location = StorageLocation::S3 {
+            bucket: self.bucket.clone(),
+            prefix: PREFIX.to_owned(),
+        };
+        settings.storage.endpoint = Some(self.endpoint.parse().unwrap());
+        settings.storage.region = Some(self.region.clone());
+        settings.storage.credentials = S3Credentials::Static {
+            access_key_id: self.access_key_id.clone().into(),
+            secret_access_key: self.secret_access_key.clone().into(),
+            session_token: None,
+        };
+    }
+}

@@ -1,0 +1,115 @@
+//! The story on a real store: what `.ci/garage` and `.ci/moto` run beside one.
+
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+use recording_archiver::archive::Archiver;
+use recording_archiver::error::ErrorKind;
+use recording_archiver::queue::Outcome;
+use recording_archiver::simulator::{MediaFault, SimulatedRecording, Times};
+use recording_archiver::storage::ObjectKey;
+use uuid::Uuid;
+
+use crate::harness::real_store::RealStore;
+use crate::harness::world::{MIB, PART, World};
+
+async fn settled() -> (World, RealStore, Archiver) {
+    let (world, store) = (World::local().await, RealStore::of_the_environment());
+    let archiver = world.archiver_with(|settings| store.settle_in(settings));
+    (world, store, archiver)
+}
+
+async fn make_pending_again(world: &World, id: Uuid) {
+    sqlx::query(
+        "UPDATE archiver.recordings SET state = 'pending', finalized_at = NULL
+          WHERE recording_id = $1",
+    )
+    .bind(id)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+async fn real_store_enforces_what_is_known_of_it() {
+    let (_world, store, archiver) = settled().await;
+    let found = archiver.storage.enforcement().await.unwrap();
+    assert_eq!(found, Some(store.known().enforces));
+}
+
+#[tokio::test]
+#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+async fn real_store_holds_every_size_whole_by_the_evidence_that_is_known_of_it() {
+    let (world, store, archiver) = settled().await;
+    for size_bytes in [100, PART, PART + 1, 4 * PART + MIB] {
+        let id = world
+            .add(SimulatedRecording::new(Uuid::new_v4(), size_bytes))
+            .await;
+        let cut = MediaFault::ResetAfter(MIB);
+        world.simulator.inject(id, cut, Times::ONCE.after(1));
+        let report = world.attempt(&archiver).await;
+        assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+        let row = world.row(id).await;
+        let evidence = row.evidence.as_deref();
+        assert_eq!(evidence, Some(store.known().evidence), "{row:?}");
+        let key = ObjectKey::from_stored(row.object_key.unwrap()).unwrap();
+        let stored = archiver.storage.read_back(&key).await.unwrap().unwrap();
+        let expected = world.simulator.media_sha256(id).unwrap();
+        assert_eq!(stored.sha256.as_bytes(), &expected, "{size_bytes}");
+
+        // An equal object is kept.
+        make_pending_again(&world, id).await;
+        let report = world.attempt(&archiver).await;
+        assert_eq!(report.outcome, Outcome::AlreadyArchived, "{report:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+async fn real_store_keeps_another_object_that_stands_under_the_key() {
+    let (world, store, archiver) = settled().await;
+    let objects = store.client();
+    for size_bytes in [100, 2 * PART + 1] {
+        let id = world
+            .add(SimulatedRecording::new(Uuid::new_v4(), size_bytes))
+            .await;
+        let place = Path::from(store.key_of(id));
+        objects.put(&place, "a stranger".into()).await.unwrap();
+        let report = world.attempt(&archiver).await;
+        let kind = report.failure.map(|failure| failure.kind);
+        assert_eq!(kind, Some(ErrorKind::ObjectConflict));
+        let there = objects.get(&place).await.unwrap().bytes().await.unwrap();
+        assert_eq!(there, "a stranger");
+        let key = ObjectKey::from_stored(store.key_of(id)).unwrap();
+        let unfinished = archiver.storage.unfinished_uploads(&key).await.unwrap();
+        assert_eq!(unfinished, [""; 0]);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+async fn real_store_gets_a_damaged_object_back_and_keeps_the_bad_one_aside() {
+    let (world, store, archiver) = settled().await;
+    let (objects, binary) = (store.client(), store.binary(&world));
+    for size_bytes in [100, 2 * PART + 1] {
+        let id = world
+            .add(SimulatedRecording::new(Uuid::new_v4(), size_bytes))
+            .await;
+        world.attempt(&archiver).await;
+        let place = Path::from(store.key_of(id));
+        objects.put(&place, "rotten".into()).await.unwrap();
+        binary.run(&["verify"]).await.demand_code(1);
+        binary.run(&["verify", "--repair"]).await.demand_code(1);
+        binary.run(&["verify"]).await.demand_code(0);
+        let key = ObjectKey::from_stored(store.key_of(id)).unwrap();
+        let stored = archiver.storage.read_back(&key).await.unwrap().unwrap();
+        let expected = world.simulator.media_sha256(id).unwrap();
+        assert_eq!(stored.sha256.as_bytes(), &expected, "{size_bytes}");
+        let query = "SELECT kept_aside_url FROM archiver.recordings WHERE recording_id = $1";
+        let url = world.text(query, id).await.unwrap();
+        let (_, kept) = url.split_once(&format!("{}/", store.bucket())).unwrap();
+        let kept = Path::from_url_path(kept).unwrap();
+        let kept = objects.get(&kept).await.unwrap().bytes().await.unwrap();
+        assert_eq!(kept, "rotten");
+    }
+}
