@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
+use url::Url;
 
 /// A recording has some twenty fields; what has more than this describes none, and would take much
 /// more memory than its text.
@@ -28,9 +29,10 @@ impl Metadata {
             .token("uri")
             .map(|token| unescaped(token).trim_matches('"').to_owned())
             .filter(|link| link.len() > 8 && link != "null");
+        let secrets = link.as_deref().map(secrets_of).unwrap_or_default();
         self.fields.retain(|(name, value)| {
             let text = format!("{name} {}", unescaped(value.get()));
-            let repeats_link = link.as_deref().is_some_and(|link| text.contains(link));
+            let repeats_link = secrets.iter().any(|secret| text.contains(secret));
             let lower = text.to_ascii_lowercase();
             let is_signed = lower.contains("signature=") || lower.contains("signature%3d");
             name != "uri" && !repeats_link && !is_signed
@@ -66,6 +68,21 @@ impl Metadata {
         serde_json::from_str::<serde_json::Value>(&text).ok()?;
         Some(text)
     }
+}
+
+/// What gives a link away: all of it, and what stands behind its host, as sent and as a client spells
+/// it, because the host of the same link may be written in many ways.
+fn secrets_of(link: &str) -> Vec<String> {
+    let mut spellings = vec![link.to_owned()];
+    spellings.extend(Url::parse(link).map(String::from));
+    let behind_host = |link: &String| {
+        let (_, behind) = link.split_once("://")?.1.split_once('/')?;
+        // What is short may be part of anything.
+        (behind.len() > 12).then(|| behind.to_owned())
+    };
+    let behind: Vec<_> = spellings.iter().filter_map(behind_host).collect();
+    spellings.extend(behind);
+    spellings
 }
 
 /// JSON text with its escapes resolved, as far as they stand for one character each: the same text

@@ -216,6 +216,11 @@ mod tests {
         .unwrap();
         assert!(recording.link.is_some());
         assert_eq!((recording.status, recording.media_format), (None, None));
+        let recording = read(
+            r#","uri":"https://@H/files/1?key=secret","format":"https://h/files/1?key=secret""#,
+        )
+        .unwrap();
+        assert_eq!(recording.media_format, None, "another spelling of the host");
         let long = "x".repeat(100_000);
         let recording = read(&format!(r#","format":"{long}","status":"{long}""#)).unwrap();
         assert_eq!(recording.status.unwrap().as_str().len(), MAX_QUOTED_CHARS);

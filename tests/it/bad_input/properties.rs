@@ -167,7 +167,12 @@ fn error_message(bytes: &[u8]) {
 
 /// A file in which a secret stands on the last line.
 fn config(bytes: &[u8]) {
-    let text = format!("{}\n[signalwire]\napi_token = \"{CANARY}\"\n", text(bytes));
+    let text = text(bytes);
+    if text.contains(CANARY) {
+        // As a host, say: then it is no secret.
+        return;
+    }
+    let text = format!("{text}\n[signalwire]\napi_token = \"{CANARY}\"\n");
     let lines = text.lines().count();
     match fuzzing::config(text) {
         Ok(config) => {
