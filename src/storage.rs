@@ -17,11 +17,13 @@ use crate::config::{StorageConfig, StorageLocation, VerifyMode};
 use crate::recording::Recording;
 
 mod aside;
+mod codes;
 mod copy;
 mod error;
 mod http;
 mod inventory;
 pub mod key;
+mod look;
 mod manifest;
 mod multipart;
 mod parts;

@@ -6,7 +6,6 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
-use super::proof::nothing_there;
 use super::{Backend, DAMAGED_FOLDER, Storage};
 
 /// A damaged object of which a copy is kept.
@@ -75,12 +74,8 @@ impl Storage {
         &self,
         key: &ObjectKey,
     ) -> Result<Option<ObjectMeta>, StorageError> {
-        match self.backend.plain().head(&key.location()).await {
-            Ok(meta) => Ok(Some(meta)),
-            Err(error) => nothing_there(error, |e| {
-                StorageError::of(Operation::new("look for", key), &e)
-            }),
-        }
+        let operation = || Operation::new("look for", key);
+        self.head(&key.location(), operation).await
     }
 
     fn kept(&self, key: &ObjectKey, original: ObjectMeta, aside: &str) -> KeptAside {
@@ -107,12 +102,8 @@ impl Storage {
     }
 
     async fn is_copy(&self, aside: &str, original: &ObjectMeta) -> Result<bool, StorageError> {
-        let copy = match self.backend.plain().head(&Path::from(aside)).await {
-            Ok(copy) => Some(copy),
-            Err(error) => nothing_there(error, |e| {
-                StorageError::of(Operation::new("look for", &aside), &e)
-            })?,
-        };
+        let operation = || Operation::new("look for", &aside);
+        let copy = self.head(&Path::from(aside), operation).await?;
         Ok(copy.is_some_and(|copy| copy.size == original.size))
     }
 

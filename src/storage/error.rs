@@ -5,6 +5,7 @@ use std::io;
 
 use reqwest::StatusCode;
 
+use super::codes;
 use super::key::{KeyError, ObjectKey};
 use crate::checkpoint::PartsDiffer;
 use crate::digest::Fingerprint;
@@ -22,7 +23,7 @@ const MAX_OBJECT_CHARS: usize = 1100;
 /// keys and signed strings. Only the store's code and message are kept.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    #[error("{operation}: the store denies it ({said})")]
+    #[error("{operation}: the store denies it ({said}){}", helps(said))]
     Denied { operation: Operation, said: String },
     #[error("{operation}: there is no such bucket; create it, or correct storage.url")]
     NoBucket { operation: Operation },
@@ -99,6 +100,11 @@ impl StorageError {
         }
     }
 
+    /// Whether it is about who asks or with which settings, and not about what was asked.
+    pub(super) fn is_about_every_request(&self) -> bool {
+        matches!(self, Self::Denied { said, .. } if codes::cure(said).is_some())
+    }
+
     /// Translates an answer that is none of success.
     pub(super) fn said(operation: Operation, status: StatusCode, body: &str) -> Self {
         let said = match words(body) {
@@ -107,12 +113,14 @@ impl StorageError {
         };
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied { operation, said },
-            StatusCode::NOT_FOUND if said.contains("NoSuchBucket") => Self::NoBucket { operation },
-            _ if is_refusal(&said) => Self::Denied { operation, said },
-            _ if is_damage(&said) => Self::Damaged { operation, said },
-            _ if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
-                Self::Refused { operation, said }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+                Self::Unavailable { operation, said }
             }
+            _ if codes::is_trouble(&said) => Self::Unavailable { operation, said },
+            _ if said.contains("NoSuchBucket") => Self::NoBucket { operation },
+            _ if codes::is_refusal(&said) => Self::Denied { operation, said },
+            _ if codes::is_damage(&said) => Self::Damaged { operation, said },
+            _ if status.is_client_error() => Self::Refused { operation, said },
             _ => Self::Unavailable { operation, said },
         }
     }
@@ -135,39 +143,17 @@ impl StorageError {
             object_store::Error::NotFound { .. } if said.contains("NoSuchBucket") => {
                 Self::NoBucket { operation }
             }
-            _ if is_refusal(&said) => Self::Denied { operation, said },
-            _ if is_damage(&said) => Self::Damaged { operation, said },
+            _ if codes::is_trouble(&said) => Self::Unavailable { operation, said },
+            _ if codes::is_refusal(&said) => Self::Denied { operation, said },
+            _ if codes::is_damage(&said) => Self::Damaged { operation, said },
             _ if is_denied_by_the_filesystem(error) => Self::Denied { operation, said },
             _ => Self::Unavailable { operation, said },
         }
     }
 }
 
-/// Codes of a refusal that come with another status than 401 or 403: credentials that have ended,
-/// or a request sent to the wrong region.
-fn is_refusal(said: &str) -> bool {
-    [
-        "ExpiredToken",
-        "InvalidToken",
-        "InvalidAccessKeyId",
-        "AuthorizationHeaderMalformed",
-        "PermanentRedirect",
-        "redirect without LOCATION",
-    ]
-    .iter()
-    .any(|code| said.contains(code))
-}
-
-/// Codes by which stores say that a body did not match its checksum.
-pub(super) fn is_damage(said: &str) -> bool {
-    [
-        "BadDigest",
-        "InvalidDigest",
-        "XAmzContentSHA256Mismatch",
-        "XAmzContentChecksumMismatch",
-    ]
-    .iter()
-    .any(|code| said.contains(code))
+fn helps(said: &str) -> String {
+    codes::cure(said).map_or_else(String::new, |cure| format!("; {cure}"))
 }
 
 fn is_denied_by_the_filesystem(error: &(dyn Error + 'static)) -> bool {
@@ -234,7 +220,7 @@ mod tests {
         );
         assert_eq!(
             StorageError::of(operation(), &error).to_string(),
-            "store k: SignatureDoesNotMatch: no match"
+            "store k: the store denies it (SignatureDoesNotMatch: no match); correct the secret access key"
         );
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
-use super::proof::{Proof, nothing_there};
+use super::proof::Proof;
 use super::{Backend, Storage};
 use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
 use crate::recording::{Metadata, RecordingId};
@@ -176,12 +176,8 @@ impl Storage {
         key: &ObjectKey,
         manifest: &Manifest,
     ) -> Result<bool, StorageError> {
-        let there = match self.backend.plain().head(&key.manifest()).await {
-            Ok(meta) => Some(meta),
-            Err(error) => nothing_there(error, |e| {
-                StorageError::of(Operation::new("look for the manifest of", key), &e)
-            })?,
-        };
+        let operation = || Operation::new("look for the manifest of", key);
+        let there = self.head(&key.manifest(), operation).await?;
         match there {
             Some(_) => Ok(false),
             None => self.write_manifest(key, manifest, PutMode::Create).await,
@@ -204,8 +200,12 @@ impl Storage {
                 Attributes::from_iter([(Attribute::ContentType, "application/json")]);
         }
         let path = key.manifest();
-        let put = self.backend.plain();
-        match put.put_opts(&path, PutPayload::from(json), options).await {
+        let json = PutPayload::from(json);
+        let put = match &self.backend {
+            Backend::S3(s3) => s3.put_own(&path, json, options).await,
+            Backend::Local(store) => store.put_opts(&path, json, options).await,
+        };
+        match put {
             Ok(_) => Ok(true),
             Err(
                 object_store::Error::AlreadyExists { .. }

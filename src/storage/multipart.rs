@@ -159,20 +159,23 @@ impl S3 {
         }
         // S3 may find out that it cannot do it after it has said 200.
         let failed_late = said.status.is_success() && said.body.contains("<Error>");
-        if failed_late && has_trouble(&said.body) {
-            return Err(StorageError::Unavailable {
-                operation: operation(),
-                said: "it answers with an error after all".to_owned(),
-            });
-        }
         if failed_late || !said.status.is_success() {
             let status = if failed_late {
                 StatusCode::BAD_REQUEST
             } else {
                 said.status
             };
-            let error = StorageError::said(operation(), status, &said.body);
-            return Ok(Completed::Refused(error));
+            return match StorageError::said(operation(), status, &said.body) {
+                trouble @ StorageError::Unavailable { .. } => Err(trouble),
+                refused => Ok(Completed::Refused(refused)),
+            };
+        }
+        // Nor need its result have come by the end.
+        if !said.body.contains("CompleteMultipartUploadResult") {
+            return Err(StorageError::Unavailable {
+                operation: operation(),
+                said: "it answers with neither a result nor an error".to_owned(),
+            });
         }
         let completed: Option<CompletedXml> = quick_xml::de::from_str(&said.body).ok();
         let etag = completed.and_then(|completed| completed.etag);
@@ -198,15 +201,19 @@ impl S3 {
                 ..Ask::default()
             };
             let said = self.inquire(path, ask, operation).await?;
-            match said.status {
-                StatusCode::OK => {}
-                // Listing is a right of its own, which archiving does not take.
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    let error = StorageError::said(operation(), said.status, &said.body);
-                    tracing::warn!(object.key = %path, "cannot go on with an upload: {error}");
-                    return Ok(None);
-                }
-                _ => return Ok(None),
+            if said.status != StatusCode::OK {
+                return match StorageError::said(operation(), said.status, &said.body) {
+                    // Listing is a right of its own, which archiving does not take.
+                    error @ StorageError::Denied { .. } if !error.is_about_every_request() => {
+                        tracing::warn!(object.key = %path, "cannot go on with an upload: {error}");
+                        Ok(None)
+                    }
+                    // The parts may well be there, and are for when that is put right.
+                    error @ (StorageError::Denied { .. } | StorageError::NoBucket { .. }) => {
+                        Err(error)
+                    }
+                    _ => Ok(None),
+                };
             }
             let Ok(page) = quick_xml::de::from_str::<PartsXml>(&said.body) else {
                 return Ok(None);
@@ -237,7 +244,10 @@ impl S3 {
         match said.status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
-            status => return Err(StorageError::said(operation(), status, &said.body)),
+            status => {
+                let error = StorageError::said(operation(), status, &said.body);
+                return Err(self.in_words(path, operation, error).await);
+            }
         }
         Ok(Some(Stored {
             size_bytes: said
@@ -261,18 +271,6 @@ impl Checksums {
             sha256: checksum(SHA256).and_then(Sha256Digest::from_base64),
         }
     }
-}
-
-/// Whether an error is for coming back later.
-fn has_trouble(body: &str) -> bool {
-    [
-        "InternalError",
-        "SlowDown",
-        "ServiceUnavailable",
-        "RequestTimeout",
-    ]
-    .iter()
-    .any(|code| body.contains(code))
 }
 
 impl PartXml {

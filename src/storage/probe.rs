@@ -6,14 +6,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectStoreExt, PutMode, PutPayload};
 use reqwest::Method;
 use uuid::Uuid;
 
-use super::error::{Operation, StorageError, is_damage};
+use super::codes::is_damage;
+use super::error::{Operation, StorageError};
 use super::multipart::{CRC64NVME, SHA256};
 use super::signed::Ask;
-use super::{PROBE_FOLDER, S3, Storage};
+use super::{Backend, PROBE_FOLDER, S3, Storage};
 use crate::config::ChecksumMode;
 use crate::digest::Fingerprinting;
 
@@ -72,14 +73,14 @@ impl Storage {
             .join(PROBE_FOLDER)
             .join(Uuid::new_v4().to_string());
         let store = self.backend.plain();
-        match store.head(&path).await {
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(StorageError::of(Operation::new("look for", &path), &error)),
-        }
-        store
-            .put(&path, PutPayload::from_static(PROBE_BODY))
-            .await
-            .map_err(|error| StorageError::of(Operation::new("write", &path), &error))?;
+        let looking = || Operation::new("look for", &path);
+        self.head(&path, looking).await?;
+        let body = PutPayload::from_static(PROBE_BODY);
+        let written = match &self.backend {
+            Backend::S3(s3) => s3.put_own(&path, body, PutMode::Overwrite.into()).await,
+            Backend::Local(store) => store.put(&path, body).await,
+        };
+        written.map_err(|error| StorageError::of(Operation::new("write", &path), &error))?;
         if let Err(error) = store.delete(&path).await {
             let error = StorageError::of(Operation::new("remove", &path), &error);
             tracing::warn!("a throw-away object stays: {error}");
@@ -141,11 +142,10 @@ impl S3 {
     async fn probe_create_only(&self, path: &Path) -> Result<bool, StorageError> {
         let failed = |e| StorageError::of(Operation::new("probe the store with", path), &e);
         let payload = || PutPayload::from_static(PROBE_BODY);
-        self.plain.put(path, payload()).await.map_err(failed)?;
-        let again = self
-            .plain
-            .put_opts(path, payload(), PutMode::Create.into())
-            .await;
+        self.put_own(path, payload(), PutMode::Overwrite.into())
+            .await
+            .map_err(failed)?;
+        let again = self.put_own(path, payload(), PutMode::Create.into()).await;
         let read = self.plain.get(path).await.map_err(failed)?;
         let same = read.bytes().await.map_err(failed)? == PROBE_BODY;
         self.remove(path).await;

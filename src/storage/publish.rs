@@ -6,7 +6,6 @@ use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 
 use super::error::{Operation, StorageError};
 use super::multipart::{Completed, Conditions, Stored};
-use super::proof::nothing_there;
 use super::upload::OwnObject;
 use super::{ATTEMPT_METADATA, Backend, Storage};
 use crate::checkpoint::StoredPart;
@@ -103,12 +102,12 @@ impl Storage {
             head: true,
             ..GetOptions::default()
         };
-        let found = match s3.plain.get_opts(&own.key.location(), head).await {
+        let path = own.key.location();
+        let found = match s3.plain.get_opts(&path, head).await {
             Ok(found) => found,
             Err(error) => {
-                return nothing_there(error, |e| {
-                    StorageError::of(Operation::new("look for", &own.key), &e)
-                });
+                let operation = || Operation::new("look for", &own.key);
+                return self.look_failed(&path, error, operation).await;
             }
         };
         let token = found

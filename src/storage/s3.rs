@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::RetryConfig;
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::path::Path;
+use object_store::{ObjectStore, PutOptions, PutPayload, PutResult, RetryConfig};
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
+use super::codes;
 use super::http::Shared;
 use super::probe::Enforcement;
 use super::proof::Algorithm;
 use super::{OpenStorageError, StorageError};
 use crate::config::{ChecksumMode, S3Credentials, StorageConfig, is_loopback};
+use crate::error::chain;
 
 /// No byte moving for this long breaks a request; a part must get through within it.
 const REQUEST_IDLE: Duration = Duration::from_mins(2);
@@ -174,6 +176,34 @@ impl S3 {
         }))
     }
 
+    /// Stores a small object that is no media: with a checksum, which a bucket with Object Lock
+    /// demands, unless the operator wants none or the store does not know it.
+    pub(super) async fn put_own(
+        &self,
+        path: &Path,
+        body: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        let knows_none = self
+            .enforcement
+            .get()
+            .is_some_and(|found| !found.put_checksum);
+        match self.checksum {
+            ChecksumMode::None => return self.plain.put_opts(path, body, options).await,
+            ChecksumMode::Auto if knows_none => {
+                return self.plain.put_opts(path, body, options).await;
+            }
+            ChecksumMode::Auto | ChecksumMode::Crc64Nvme | ChecksumMode::Sha256 => {}
+        }
+        let (again, options_again) = (body.clone(), options.clone());
+        match self.checked.put_opts(path, body, options).await {
+            Err(error) if self.checksum == ChecksumMode::Auto && is_not_understood(&error) => {
+                self.plain.put_opts(path, again, options_again).await
+            }
+            result => result,
+        }
+    }
+
     /// Whether uploads carry CRC64NVME, whose checksums of parts combine to the whole object's.
     pub(super) const fn sends_crc64nvme(&self) -> bool {
         matches!(self.checksum, ChecksumMode::Auto | ChecksumMode::Crc64Nvme)
@@ -184,4 +214,13 @@ impl S3 {
         let found = self.enforcement().await?;
         Ok(found.put_checksum && found.part_checksum)
     }
+}
+
+/// Whether a store may have refused a request for a header that it does not know.
+fn is_not_understood(error: &object_store::Error) -> bool {
+    let said = chain(error);
+    let status = ["400 Bad Request", "501 Not Implemented"];
+    status.iter().any(|status| said.contains(status))
+        && !codes::is_refusal(&said)
+        && !codes::is_damage(&said)
 }

@@ -45,6 +45,7 @@ mod soak;
 mod status;
 mod storage;
 mod store_server;
+mod store_troubles;
 mod sweep;
 mod transfer;
 mod verify;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use object_store::aws::AmazonS3;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, PutMode, PutPayload};
 
 use super::PROBE_BODY;
 use crate::checkpoint::StoredPart;
@@ -137,7 +137,8 @@ impl Trial<'_> {
 
     async fn over_another(&self) -> Result<bool, StorageError> {
         let standing = PutPayload::from_static(b"something stands here");
-        let put = self.s3.plain.put(self.path, standing).await;
+        let overwrite = PutMode::Overwrite.into();
+        let put = self.s3.put_own(self.path, standing, overwrite).await;
         put.map_err(|e| StorageError::of(Operation::new("probe the store with", self.path), &e))?;
         let create_only = Conditions {
             create_only: true,

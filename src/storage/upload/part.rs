@@ -9,7 +9,7 @@ use object_store::path::Path;
 use crate::checkpoint::StoredPart;
 use crate::digest::Crc64Nvme;
 use crate::error::chain;
-use crate::storage::error::is_damage;
+use crate::storage::codes::is_damage;
 
 /// A part that arrives damaged is sent so often in all.
 const PART_TRIES: u32 = 3;

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+mod answers;
 mod faults;
 mod honesty;
 mod multipart;
@@ -31,6 +32,7 @@ mod share;
 mod store;
 mod uploads;
 
+use answers::{cut_in_the_middle, no_bucket, refused};
 pub(crate) use faults::{Call, StoreFault};
 use faults::{Orders, place, query};
 use share::Share;
@@ -158,6 +160,13 @@ impl S3Server {
         share.as_ref().map_or(0, Share::drawn)
     }
 
+    /// Lets all such calls meet `fault`, those of probes and manifests too, until faults are cleared.
+    pub(crate) fn inject_everywhere(&self, on: &[Call], fault: &StoreFault) {
+        for call in on {
+            self.shared.orders.add_everywhere(*call, fault.clone());
+        }
+    }
+
     /// The keys that were asked about; empty for the bucket itself.
     pub(crate) fn keys_asked(&self) -> Vec<String> {
         let calls = self.shared.calls.lock().unwrap();
@@ -197,6 +206,11 @@ impl S3Server {
     /// Whether Complete refuses a wrong size of the object; true at first.
     pub(crate) fn honour_object_size(&self, honour: bool) {
         self.shared.store.honesty.object_size.set(honour);
+    }
+
+    /// Whether PUT and parts need a checksum, as in a bucket with Object Lock; false at first.
+    pub(crate) fn demands_checksums(&self, demands: bool) {
+        self.shared.store.honesty.takes_bare_bodies.set(!demands);
     }
 
     /// Whether answers tell checksums at all; true at first.
@@ -318,24 +332,24 @@ impl Shared {
         let call = Call::of(&request);
         self.calls.lock().unwrap().push((call, key.clone()));
         let part = query(&request, "partNumber").and_then(|number| number.parse().ok());
-        let fault = is_recording(&key)
-            .then(|| self.orders.due(call, part))
-            .flatten()
+        let fault = self
+            .orders
+            .due(call, part, is_recording(&key))
             .or_else(|| self.by_share(call, &key));
+        if let Some(refusal) = fault.as_ref().and_then(refused) {
+            // A client that is refused in the middle of its body sees a broken pipe instead.
+            let body = AxumBody::new(request.into_body());
+            to_bytes(body, usize::MAX).await.map_err(|_| Cut)?;
+            return Ok(refusal);
+        }
         match &fault {
-            Some(StoreFault::Refuse(status, code)) => {
-                // A client that is refused in the middle of its body sees a broken pipe instead.
-                let body = AxumBody::new(request.into_body());
-                to_bytes(body, usize::MAX).await.map_err(|_| Cut)?;
-                return Ok(refusal(*status, code));
-            }
             Some(StoreFault::Cut) => return Err(Cut),
             Some(StoreFault::HoldUntil(let_go)) => let_go.cancelled().await,
             _ => {}
         }
         let root = &self.store.root;
         if !root.join(&bucket).is_dir() {
-            return Ok(refusal(404, "NoSuchBucket"));
+            return Ok(no_bucket());
         }
         let upload_id = query(&request, "uploadId").unwrap_or_default();
         if let Some(fault) = &fault {
@@ -353,6 +367,8 @@ impl Shared {
             .map_err(|_| Cut)?;
         match &fault {
             Some(StoreFault::LoseAnswer) => return Err(Cut),
+            Some(StoreFault::CutAnswer) => return cut_in_the_middle(response).await,
+            Some(StoreFault::EmptyAnswer) => return Ok(response.map(|_| Body::empty())),
             Some(StoreFault::FlipByte(position)) => flip(&root.join(&bucket).join(&key), *position),
             Some(fault) if call == Call::PutPart => self.store.tamper(&upload_id, fault).await,
             _ => {}
@@ -367,17 +383,4 @@ fn is_recording(key: &str) -> bool {
 
 fn is_probe(key: &str) -> bool {
     key.contains(".recording-archiver-probe/")
-}
-
-fn refusal(status: u16, code: &str) -> Response<Body> {
-    let xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code>\
-         <Message>as the test wants it</Message><AWSAccessKeyId>{ACCESS_KEY_ID}</AWSAccessKeyId>\
-         </Error>"
-    );
-    Response::builder()
-        .status(status)
-        .header("content-type", "application/xml")
-        .body(Body::from(xml))
-        .unwrap()
 }

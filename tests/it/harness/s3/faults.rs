@@ -29,10 +29,20 @@ pub(crate) enum StoreFault {
     /// This status and code; nothing is done. 200 is S3's way to fail late: an error where the
     /// answer to Complete would be.
     Refuse(u16, &'static str),
+    /// The same with this message.
+    RefuseSaying(u16, &'static str, &'static str),
+    /// The same with `Retry-After`, in seconds.
+    RefuseFor(u16, &'static str, u32),
     /// The connection ends before an answer; nothing is done.
     Cut,
     /// It is done, and then the connection ends before an answer.
     LoseAnswer,
+    /// It is done, and then the connection ends in the middle of the answer.
+    CutAnswer,
+    /// It is done, and the answer is a success that says nothing.
+    EmptyAnswer,
+    /// The same, and nothing is done.
+    Pretend,
     /// It is done, and then the lowest bit of this byte of the object is turned over.
     FlipByte(u64),
     /// The body arrives with its first byte turned over.
@@ -62,6 +72,8 @@ struct Order {
     on: Call,
     /// Only for the part of this number.
     part: Option<u32>,
+    /// Not only for recordings' own objects.
+    everywhere: bool,
     skip: u32,
     times: u32,
     fault: StoreFault,
@@ -72,6 +84,7 @@ impl Orders {
         self.0.lock().unwrap().push(Order {
             on,
             part: None,
+            everywhere: false,
             skip,
             times,
             fault,
@@ -82,8 +95,20 @@ impl Orders {
         self.0.lock().unwrap().push(Order {
             on: Call::PutPart,
             part: Some(part),
+            everywhere: false,
             skip: 0,
             times,
+            fault,
+        });
+    }
+
+    pub(super) fn add_everywhere(&self, on: Call, fault: StoreFault) {
+        self.0.lock().unwrap().push(Order {
+            on,
+            part: None,
+            everywhere: true,
+            skip: 0,
+            times: u32::MAX,
             fault,
         });
     }
@@ -92,11 +117,17 @@ impl Orders {
         self.0.lock().unwrap().clear();
     }
 
-    pub(super) fn due(&self, call: Call, part: Option<u32>) -> Option<StoreFault> {
+    pub(super) fn due(
+        &self,
+        call: Call,
+        part: Option<u32>,
+        of_recording: bool,
+    ) -> Option<StoreFault> {
         let mut orders = self.0.lock().unwrap();
         let order = orders.iter_mut().find(|order| {
             let of_part = order.part.is_none() || order.part == part;
-            order.on == call && of_part && order.times > 0
+            let meant = order.everywhere || of_recording;
+            order.on == call && of_part && meant && order.times > 0
         })?;
         if order.skip > 0 {
             order.skip -= 1;
@@ -108,6 +139,20 @@ impl Orders {
 }
 
 impl Call {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Head,
+        Self::Get,
+        Self::Put,
+        Self::Delete,
+        Self::BeginUpload,
+        Self::PutPart,
+        Self::ListParts,
+        Self::ListUploads,
+        Self::Complete,
+        Self::Abort,
+        Self::Other,
+    ];
+
     pub(super) fn of(request: &Request<Incoming>) -> Self {
         let has = |name| query(request, name).is_some();
         match *request.method() {

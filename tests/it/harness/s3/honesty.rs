@@ -1,5 +1,6 @@
 //! What a store may claim and not do.
 
+use s3s::{S3Result, s3_error};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What S3 itself shows of a listing at once.
@@ -14,6 +15,7 @@ pub(super) struct Honesty {
     pub(super) object_size: Switch,
     pub(super) returns_checksums: Switch,
     pub(super) lists_parts: Switch,
+    pub(super) takes_bare_bodies: Switch,
     pub(super) says_where_lists_go_on: Switch,
     page: AtomicUsize,
 }
@@ -36,6 +38,18 @@ impl Switch {
 }
 
 impl Honesty {
+    /// As a bucket with Object Lock says it, of a PUT or a part.
+    pub(super) fn demand_checksum(&self, of: &str, has_any: bool) -> S3Result<()> {
+        if has_any || self.takes_bare_bodies.is_on() {
+            return Ok(());
+        }
+        Err(s3_error!(
+            InvalidRequest,
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put {of} requests with \
+             Object Lock parameters"
+        ))
+    }
+
     pub(super) fn set_page(&self, parts: usize) {
         self.page.store(parts, Ordering::SeqCst);
     }
@@ -54,6 +68,7 @@ impl Default for Honesty {
             object_size: Switch::on(),
             returns_checksums: Switch::on(),
             lists_parts: Switch::on(),
+            takes_bare_bodies: Switch::on(),
             says_where_lists_go_on: Switch::on(),
             page: AtomicUsize::new(PAGE),
         }

@@ -54,6 +54,9 @@ impl Store {
         let body = received(input.body.take(), &request.extensions).await?;
         let mut part_crc64nvme = crc64nvme(&body);
         let stated = input.checksum_crc64nvme.as_ref();
+        let has_any =
+            stated.is_some() || input.checksum_sha256.is_some() || input.content_md5.is_some();
+        self.honesty.demand_checksum("Part", has_any)?;
         if self.honesty.part_checksums.is_on() {
             demand_digest(stated, || part_crc64nvme.clone())?;
             demand_digest(input.checksum_sha256.as_ref(), || sha256(&body))?;

@@ -144,6 +144,10 @@ impl Store {
     ) -> Answer<PutObjectOutput> {
         let input = &mut request.input;
         let body = received(input.body.take(), &request.extensions).await?;
+        let has_any = input.checksum_crc64nvme.is_some()
+            || input.checksum_sha256.is_some()
+            || input.content_md5.is_some();
+        self.honesty.demand_checksum("Object", has_any)?;
         demand_digest(input.checksum_crc64nvme.as_ref(), || crc64nvme(&body))?;
         demand_digest(input.checksum_sha256.as_ref(), || sha256(&body))?;
         let verified = Verified {
