@@ -17,6 +17,7 @@ use crate::config::{StorageConfig, StorageLocation, VerifyMode};
 use crate::recording::Recording;
 
 mod aside;
+mod assurance;
 mod codes;
 mod copy;
 mod error;
@@ -37,6 +38,7 @@ mod unfinished;
 mod upload;
 
 pub use aside::KeptAside;
+pub use assurance::Assurance;
 pub use error::StorageError;
 pub use inventory::{Inventory, Listed};
 pub use key::{KeyError, Layout, MANIFEST_SUFFIX, ObjectKey, uuids_in};
@@ -196,6 +198,14 @@ impl Storage {
         match &self.backend {
             Backend::S3(s3) => s3.enforcement().await.map(Some),
             Backend::Local(_) => Ok(None),
+        }
+    }
+
+    /// The same, if it was probed by now.
+    pub fn known_enforcement(&self) -> Option<Enforcement> {
+        match &self.backend {
+            Backend::S3(s3) => s3.enforcement.get().copied(),
+            Backend::Local(_) => None,
         }
     }
 

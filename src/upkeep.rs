@@ -1,5 +1,6 @@
 //! Periodic chores beside the archiving itself.
 
+mod acquaint;
 mod discover;
 mod observe;
 mod rebuild;
@@ -11,6 +12,7 @@ mod scrub;
 mod sweep;
 mod walk;
 
+pub use acquaint::{Acquainted, Worse, acquaint, look};
 pub use discover::{DiscoverError, Discovered, Discovery, UnknownError};
 pub use rebuild::{NotRebuilt, RebuildError, Rebuilt, rebuild};
 pub use reconcile::{

@@ -14,13 +14,14 @@ use super::bars::Bars;
 use super::exit::Exit;
 use super::ids::IdArgs;
 use super::lines::{Line, LineFormat, LineOutcome};
-use super::session::Session;
+use super::session::{Session, holder};
 use crate::archive::Archiver;
 use crate::daemon::{Hangups, Shutdown};
 use crate::error::ErrorKind;
 use crate::progress::Board;
 use crate::queue::{self, Finished};
 use crate::recording::RecordingId;
+use crate::upkeep::acquaint;
 
 mod attempt;
 mod dry_run;
@@ -109,6 +110,18 @@ struct Backfill {
 }
 
 impl Backfill {
+    /// Puts on record what the store was seen to do, if it was probed; warns if that is not enough.
+    async fn warn_of_the_store(&self) {
+        let storage = &self.archiver.storage;
+        if storage.known_enforcement().is_none() {
+            return;
+        }
+        let holder = holder();
+        if let Ok(known) = Box::pin(acquaint(&self.pool, storage, &holder)).await {
+            known.warn();
+        }
+    }
+
     async fn run(
         self: &Arc<Self>,
         session: &Session,
@@ -124,6 +137,7 @@ impl Backfill {
         self.archive_all(unfinished, slots, &mut teller).await;
         let told = teller.end();
         drop(bars);
+        self.warn_of_the_store().await;
         let tally = match told {
             Ok(tally) => tally,
             Err(error) => {

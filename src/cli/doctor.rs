@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use super::exit::{Exit, explain};
-use super::session::Session;
-use crate::database;
+use super::session::{Session, holder};
+use crate::config::ChecksumMode;
+use crate::database::{self, Database};
 use crate::printable::printable;
-use crate::storage::Enforcement;
+use crate::storage::{Algorithm, Enforcement};
+use crate::upkeep::{acquaint, look};
 
 /// Writes the lines and remembers whether all was well.
 struct Findings<'a, W> {
@@ -38,9 +40,12 @@ impl<W: Write> Findings<'_, W> {
 pub(super) async fn run(session: &Session, out: &mut impl Write) -> anyhow::Result<Exit> {
     let mut findings = Findings { out, well: true };
     configuration(session, &mut findings)?;
-    database(session, &mut findings).await?;
+    let database = database(session, &mut findings).await?;
     api(session, &mut findings).await?;
-    storage(session, &mut findings).await?;
+    storage(session, database.as_ref(), &mut findings).await?;
+    if let Some(database) = database {
+        database.close().await;
+    }
     Ok(if findings.well {
         Exit::Done
     } else {
@@ -64,12 +69,16 @@ fn configuration(session: &Session, findings: &mut Findings<'_, impl Write>) -> 
     Ok(())
 }
 
-async fn database(session: &Session, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
+async fn database(
+    session: &Session,
+    findings: &mut Findings<'_, impl Write>,
+) -> io::Result<Option<Database>> {
     let what = "database";
     if session.config.database.url.is_none() && !session.has_private_postgres() {
         let place = session.config.data_dir.display();
         let note = format!("none yet; `run` or `archive` makes a private Postgres under {place}");
-        return findings.note(what, &note);
+        findings.note(what, &note)?;
+        return Ok(None);
     }
     match session.connect().await {
         Ok(database) => {
@@ -87,15 +96,15 @@ async fn database(session: &Session, findings: &mut Findings<'_, impl Write>) ->
                 "schema NOT up to date (the next start, or `migrate`, brings it there)"
             };
             findings.good(what, &format!("Postgres {version}, {schema}, {place}"))?;
-            database.close().await;
+            Ok(Some(database))
         }
         Err(error) => {
             let cure =
                 "check database.url, that the server runs and that the role may create schemas";
             findings.bad(what, &explain(&error.into()), cure)?;
+            Ok(None)
         }
     }
-    Ok(())
 }
 
 async fn api(session: &Session, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
@@ -116,7 +125,11 @@ async fn api(session: &Session, findings: &mut Findings<'_, impl Write>) -> io::
     }
 }
 
-async fn storage(session: &Session, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
+async fn storage(
+    session: &Session,
+    database: Option<&Database>,
+    findings: &mut Findings<'_, impl Write>,
+) -> io::Result<()> {
     let what = "storage";
     let store = match session.storage() {
         Ok(store) => store,
@@ -125,54 +138,74 @@ async fn storage(session: &Session, findings: &mut Findings<'_, impl Write>) -> 
             return findings.bad(what, &explain(&error), cure);
         }
     };
-    let place = session
-        .config
-        .storage()
-        .map(|config| config.location.to_string())
-        .unwrap_or_default();
-    let probed = match store.check_access().await {
-        Ok(()) => store.enforcement().await,
-        Err(error) => Err(error),
+    let place = store.location().to_string();
+    let probed = match (store.check_access().await, database) {
+        (Ok(()), Some(database)) => acquaint(database.pool(), &store, &holder()).await,
+        (Ok(()), None) => look(&store).await,
+        (Err(error), _) => Err(error),
     };
-    match probed {
-        Ok(None) => findings.good(what, &format!("{place}: writable; objects are read back")),
-        Ok(Some(found)) => {
-            findings.good(what, &format!("{place}: readable and writable"))?;
-            for line in enforcement(found) {
-                findings.note(what, &line)?;
-            }
-            Ok(())
-        }
+    let known = match probed {
+        Ok(known) => known,
         Err(error) => {
             let (kind, error) = (error.kind(), error.into());
-            findings.bad(what, &explain(&error), kind.cure())
+            return findings.bad(what, &explain(&error), kind.cure());
         }
+    };
+    let Some(found) = known.found else {
+        return findings.good(what, &format!("{place}: writable; objects are read back"));
+    };
+    findings.good(what, &format!("{place}: readable and writable"))?;
+    for line in enforcement(&found) {
+        findings.note(what, &line)?;
     }
+    let evidence = known.assurance.evidence;
+    let reason = known.assurance.reason;
+    let reason = reason.map_or_else(String::new, |reason| format!(", because {reason}"));
+    findings.note(what, &format!("so evidence is `{evidence}`{reason}"))?;
+    if let Some(worse) = known.worse {
+        findings.note(what, &worse.to_string())?;
+    }
+    if let Some(error) = known.unrecorded {
+        findings.note(what, &format!("this is not put on record: {error}"))?;
+    }
+    Ok(())
 }
 
-/// What the store was seen to enforce, and what evidence follows.
-fn enforcement(found: Enforcement) -> [String; 3] {
+/// What the store was seen to do.
+fn enforcement(found: &Enforcement) -> Vec<String> {
     let refuses = |yes| if yes { "refused" } else { "NOT refused" };
-    let evidence = if !found.put_checksum || !found.part_checksum {
-        "so every object is read back to prove it"
-    } else if found.object_checksum {
-        "so evidence is `full_object` unless storage.verify = \"read_back\""
+    let does = |yes, what: &str| format!("{}{what}", if yes { "" } else { "NOT " });
+    let mut lines = Vec::new();
+    if found.checksum == ChecksumMode::None {
+        lines.push("no checksums are sent: storage.checksum is none".to_owned());
     } else {
-        "so evidence is `parts` unless storage.verify = \"read_back\""
-    };
-    [
-        format!(
-            "wrong checksums are {} on PUT and {} on parts; overwriting is {} when only creating is asked",
-            refuses(found.put_checksum),
-            refuses(found.part_checksum),
-            refuses(found.create_only),
-        ),
-        format!(
-            "completing an upload is {} with a wrong checksum of the whole, {} with a wrong size, {} over another object",
-            refuses(found.object_checksum),
-            refuses(found.object_size),
-            refuses(found.complete_create_only),
-        ),
-        evidence.to_owned(),
-    ]
+        for (name, algorithm) in [
+            ("CRC64NVME", Algorithm::Crc64Nvme),
+            ("SHA-256", Algorithm::Sha256),
+        ] {
+            lines.push(format!(
+                "a wrong {name} is {} on PUT and {} of a part",
+                refuses(found.put(algorithm)),
+                refuses(found.part(algorithm)),
+            ));
+        }
+    }
+    lines.push(format!(
+        "overwriting is {} on PUT when only creating is asked",
+        refuses(found.create_only)
+    ));
+    lines.push(format!(
+        "completing an upload is {} with a wrong checksum of the whole, {} with a wrong size, {} over another object",
+        refuses(found.object_checksum),
+        refuses(found.object_size),
+        refuses(found.complete_create_only),
+    ));
+    lines.push(format!(
+        "uploads are {} and {}, their parts {}; metadata is {}",
+        does(found.lists_uploads, "listed"),
+        does(found.aborts_uploads, "aborted"),
+        does(found.lists_parts, "listed"),
+        does(found.keeps_metadata, "kept"),
+    ));
+    lines
 }

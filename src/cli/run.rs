@@ -25,10 +25,12 @@ use crate::queue::{self, Outcome};
 
 mod chores;
 mod reload;
+mod store;
 
 use chores::Chores;
 pub(super) use reload::Source;
 use reload::{Bells, Parts, Reloader};
+use store::get_to_know;
 
 /// A database that is away at start is asked again at most this often.
 const LONGEST_START_WAIT: Duration = Duration::from_secs(30);
@@ -99,6 +101,9 @@ async fn drain(
     };
     let (ending, failed) = tokio::join!(worker.run_once(shutdown), listening);
     drop(bars);
+    if archiver.storage.known_enforcement().is_some() {
+        get_to_know(&archiver, pool).await;
+    }
     match ending {
         Ending::Halted { kind, message } => {
             tracing::error!(
@@ -192,6 +197,14 @@ async fn service(
         ),
     }));
     let mut tasks = JoinSet::new();
+    {
+        let (archiver, pool, stop) = (Arc::clone(&archiver), pool.clone(), beside.clone());
+        tasks.spawn(async move {
+            stop.run_until_cancelled(get_to_know(&archiver, &pool))
+                .await
+                .unwrap_or_default();
+        });
+    }
     let bell = Arc::new(Notify::new());
     {
         let (pool, bell, stop) = (pool.clone(), Arc::clone(&bell), beside.clone());

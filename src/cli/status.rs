@@ -13,6 +13,7 @@ mod coverage_text;
 mod overview_text;
 mod recording_text;
 mod running_text;
+mod stores_text;
 mod style;
 mod trouble_text;
 

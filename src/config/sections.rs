@@ -125,6 +125,18 @@ pub enum ChecksumMode {
     None,
 }
 
+impl ChecksumMode {
+    /// As `storage.checksum` spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Crc64Nvme => "crc64nvme",
+            Self::Sha256 => "sha256",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Which evidence is asked for before a recording counts as archived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerifyMode {

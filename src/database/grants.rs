@@ -40,7 +40,7 @@ impl Access {
                 "GRANT SELECT ON ALL TABLES IN SCHEMA archiver, finance TO %I",
                 "GRANT INSERT, UPDATE ON archiver.recordings, archiver.attempts, archiver.uploads,
                      archiver.upload_parts, archiver.projects, archiver.discoveries,
-                     archiver.chores, archiver.retirements TO %I",
+                     archiver.chores, archiver.retirements, archiver.store_probes TO %I",
                 "GRANT INSERT ON archiver.cost_observations TO %I",
                 "GRANT UPDATE ON archiver.finance_rules TO %I",
                 "GRANT DELETE ON archiver.uploads, archiver.upload_parts TO %I",

@@ -12,6 +12,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::coverage::{self, Coverage};
+use super::store_probes::{self, StoreProbe};
 use crate::recording::RecordingId;
 
 mod lists;
@@ -48,6 +49,8 @@ pub struct Overview {
     pub damaged: Vec<KindCount>,
     /// How much of what is archived was read again.
     pub coverage: Coverage,
+    /// What each bucket was last seen to do, by its URL.
+    pub stores: Vec<StoreProbe>,
 }
 
 /// How many recordings are in each state.
@@ -204,6 +207,7 @@ pub async fn read(
     let failed = lists::failed(&mut *snapshot).await?;
     let damaged = lists::damaged(&mut *snapshot).await?;
     let coverage = coverage::read(&mut *snapshot, within).await?;
+    let stores = store_probes::read(&mut *snapshot, None).await?;
     Ok(Overview {
         now: counts.now,
         states: States {
@@ -234,6 +238,7 @@ pub async fn read(
         failed,
         damaged,
         coverage,
+        stores,
     })
 }
 

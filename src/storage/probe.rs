@@ -1,39 +1,37 @@
 //! What the store really enforces, found out with throw-away objects: "S3-compatible" is a claim,
 //! and the dangerous stores accept what they do not honour.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
-use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutPayload};
-use reqwest::Method;
+use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use uuid::Uuid;
 
-use super::codes::is_damage;
 use super::error::{Operation, StorageError};
-use super::multipart::{CRC64NVME, SHA256};
-use super::signed::Ask;
-use super::{Backend, PROBE_FOLDER, S3, Storage};
+use super::{ATTEMPT_METADATA, Algorithm, Backend, PROBE_FOLDER, S3, Storage};
 use crate::config::ChecksumMode;
-use crate::digest::Fingerprinting;
 
+mod checksums;
 mod complete;
 mod leftover;
+mod listing;
 
 const PROBE_BODY: &[u8] = b"recording-archiver asks whether wrong checksums are refused";
 
-/// What a store was seen to enforce.
+/// What a store was seen to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a finding of its own, and all combinations are met"
 )]
 pub struct Enforcement {
-    /// Takes a right checksum on PUT and refuses a wrong one.
-    pub put_checksum: bool,
+    /// The setting that it was asked with: `None` asks for no checksum, and only CRC64NVME can be
+    /// asked of a whole object.
+    pub checksum: ChecksumMode,
+    /// Takes a right CRC64NVME on PUT and refuses a wrong one.
+    pub put_crc64nvme: bool,
+    pub put_sha256: bool,
     /// The same for a part of a multipart upload.
-    pub part_checksum: bool,
+    pub part_crc64nvme: bool,
+    pub part_sha256: bool,
     /// Refuses to write over an object when told to create only.
     pub create_only: bool,
     /// Holds the whole object's CRC64NVME against its parts before a multipart upload appears, and
@@ -43,26 +41,42 @@ pub struct Enforcement {
     pub object_size: bool,
     /// Refuses to write over an object by a multipart upload that is to create only.
     pub complete_create_only: bool,
+    /// Lists an upload that is begun.
+    pub lists_uploads: bool,
+    pub lists_parts: bool,
+    /// Forgets an upload that is aborted.
+    pub aborts_uploads: bool,
+    /// Gives an object back with the metadata that it was stored with.
+    pub keeps_metadata: bool,
 }
 
-/// What the store said to a checksum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Taken,
-    RefusedAsDamaged,
-    /// For another reason: it may not know the header at all.
-    Refused,
+impl Enforcement {
+    /// The algorithm that uploads carry checksums of, if they do.
+    pub const fn algorithm(&self) -> Option<Algorithm> {
+        Algorithm::of(self.checksum)
+    }
+
+    /// Whether a wrong checksum is refused on PUT.
+    pub const fn put(&self, algorithm: Algorithm) -> bool {
+        match algorithm {
+            Algorithm::Crc64Nvme => self.put_crc64nvme,
+            Algorithm::Sha256 => self.put_sha256,
+        }
+    }
+
+    /// Whether a wrong checksum of a part is refused.
+    pub const fn part(&self, algorithm: Algorithm) -> bool {
+        match algorithm {
+            Algorithm::Crc64Nvme => self.part_crc64nvme,
+            Algorithm::Sha256 => self.part_sha256,
+        }
+    }
 }
 
-/// Only a store that takes the right checksum and calls the wrong one wrong enforces anything.
-fn enforces(right: Answer, wrong: Answer) -> bool {
-    right == Answer::Taken && wrong == Answer::RefusedAsDamaged
-}
-
-#[derive(Clone, Copy)]
-enum Honesty {
-    Right,
-    Wrong,
+/// What one object tells that is written twice.
+struct Plainly {
+    create_only: bool,
+    keeps_metadata: bool,
 }
 
 impl Storage {
@@ -106,47 +120,66 @@ impl S3 {
             .join(PROBE_FOLDER)
             .join(Uuid::new_v4().to_string());
         let place = |name| folder.clone().join(name);
-        let (object, checksum, parts, whole, taken) = (
+        let (object, whole, taken, unfinished) = (
             place("object"),
-            place("checksum"),
-            place("parts"),
             place("whole"),
             place("taken"),
+            place("unfinished"),
         );
         // The first one tells whether the store works at all.
-        let create_only = self.probe_create_only(&object).await?;
-        let checksums = async {
-            if self.checksum == ChecksumMode::None {
-                return Ok((false, false));
-            }
-            tokio::try_join!(self.probe_put(&checksum), self.probe_part(&parts))
-        };
-        let ((put_checksum, part_checksum), honoured, complete_create_only) = tokio::try_join!(
-            checksums,
+        let plainly = self.probe_plainly(&object).await?;
+        let (crc64nvme, sha256, honoured, complete_create_only, unfinished) = tokio::try_join!(
+            self.probe_checksums(&folder, Algorithm::Crc64Nvme),
+            self.probe_checksums(&folder, Algorithm::Sha256),
             self.probe_complete(&whole),
-            self.probe_complete_create_only(&taken)
+            self.probe_complete_create_only(&taken),
+            self.probe_unfinished(&unfinished)
         )?;
         let found = Enforcement {
-            put_checksum,
-            part_checksum,
-            create_only,
+            checksum: self.checksum,
+            put_crc64nvme: crc64nvme.put,
+            put_sha256: sha256.put,
+            part_crc64nvme: crc64nvme.part,
+            part_sha256: sha256.part,
+            create_only: plainly.create_only,
             object_checksum: honoured.checksum,
             object_size: honoured.size,
             complete_create_only,
+            lists_uploads: unfinished.is_listed,
+            lists_parts: unfinished.lists_parts,
+            aborts_uploads: unfinished.is_aborted,
+            keeps_metadata: plainly.keeps_metadata,
         };
         tracing::debug!(?found, "probed what the store enforces");
         Ok(found)
     }
 
     /// Writes, writes again as create-only, reads and removes: also tells whether the store works.
-    async fn probe_create_only(&self, path: &Path) -> Result<bool, StorageError> {
+    async fn probe_plainly(&self, path: &Path) -> Result<Plainly, StorageError> {
         let failed = |e| StorageError::of(Operation::new("probe the store with", path), &e);
         let payload = || PutPayload::from_static(PROBE_BODY);
-        self.put_own(path, payload(), PutMode::Overwrite.into())
+        let token = (
+            Attribute::Metadata(ATTEMPT_METADATA.into()),
+            Uuid::new_v4().to_string(),
+        );
+        let mut options = PutOptions::from(PutMode::Overwrite);
+        options.attributes = Attributes::from_iter([token.clone()]);
+        let create = PutOptions {
+            mode: PutMode::Create,
+            ..options.clone()
+        };
+        self.put_own(path, payload(), options)
             .await
             .map_err(failed)?;
-        let again = self.put_own(path, payload(), PutMode::Create.into()).await;
+        let again = self.put_own(path, payload(), create).await;
+        let create_only = matches!(
+            again,
+            Err(object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. })
+        );
         let read = self.plain.get(path).await.map_err(failed)?;
+        let kept = read.attributes.get(&token.0);
+        let keeps_metadata = kept.is_some_and(|kept| kept.as_ref() == token.1);
         let same = read.bytes().await.map_err(failed)? == PROBE_BODY;
         self.remove(path).await;
         if !same {
@@ -155,76 +188,10 @@ impl S3 {
                 said: "it gives back other bytes than were stored".to_owned(),
             });
         }
-        Ok(matches!(
-            again,
-            Err(object_store::Error::AlreadyExists { .. }
-                | object_store::Error::Precondition { .. })
-        ))
-    }
-
-    async fn probe_put(&self, path: &Path) -> Result<bool, StorageError> {
-        let wrong = self.send(path, &[], Honesty::Wrong).await?;
-        let right = self.send(path, &[], Honesty::Right).await?;
-        self.remove(path).await;
-        Ok(enforces(right, wrong))
-    }
-
-    async fn probe_part(&self, path: &Path) -> Result<bool, StorageError> {
-        let Ok(upload_id) = self.checked.create_multipart(path).await else {
-            // A store that does not know the algorithm enforces nothing.
-            return Ok(false);
-        };
-        let query = [("partNumber", "1"), ("uploadId", upload_id.as_str())];
-        let wrong = self.send(path, &query, Honesty::Wrong).await;
-        let right = self.send(path, &query, Honesty::Right).await;
-        if let Err(error) = self.plain.abort_multipart(path, &upload_id).await {
-            let error = StorageError::of(Operation::new("abort the probe", path), &error);
-            tracing::warn!("{error}");
-        }
-        Ok(enforces(right?, wrong?))
-    }
-
-    /// Sends the probe's body with a checksum, true or false; says whether the store took it.
-    async fn send(
-        &self,
-        path: &Path,
-        query: &[(&str, &str)],
-        honesty: Honesty,
-    ) -> Result<Answer, StorageError> {
-        let operation = || Operation::new("probe the store with", path);
-        let said = self
-            .ask(
-                path,
-                Ask {
-                    method: Method::PUT,
-                    query,
-                    headers: vec![self.probe_checksum(honesty)],
-                    body: Bytes::from_static(PROBE_BODY),
-                },
-                operation,
-            )
-            .await?;
-        Ok(if said.status.is_success() {
-            Answer::Taken
-        } else if is_damage(&said.body) {
-            Answer::RefusedAsDamaged
-        } else {
-            Answer::Refused
+        Ok(Plainly {
+            create_only,
+            keeps_metadata,
         })
-    }
-
-    fn probe_checksum(&self, honesty: Honesty) -> (&'static str, String) {
-        let mut fingerprint = Fingerprinting::new();
-        fingerprint.update(PROBE_BODY);
-        if matches!(honesty, Honesty::Wrong) {
-            fingerprint.update(b"!");
-        }
-        let fingerprint = fingerprint.finish();
-        if self.sends_crc64nvme() {
-            (CRC64NVME, fingerprint.crc64nvme.to_string())
-        } else {
-            (SHA256, BASE64.encode(fingerprint.sha256.as_bytes()))
-        }
     }
 
     async fn remove(&self, path: &Path) {

@@ -8,7 +8,7 @@ use super::key::ObjectKey;
 use super::multipart::{Checksums, Stored};
 use super::publish::Receipt;
 use super::{Backend, S3, Storage, Verification};
-use crate::config::VerifyMode;
+use crate::config::{ChecksumMode, VerifyMode};
 use crate::digest::Fingerprint;
 
 /// How an archived object was proven. Size alone is no evidence.
@@ -56,6 +56,15 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// What uploads carry checksums of by a setting; `None` if they carry none.
+    pub(super) const fn of(checksum: ChecksumMode) -> Option<Self> {
+        match checksum {
+            ChecksumMode::Auto | ChecksumMode::Crc64Nvme => Some(Self::Crc64Nvme),
+            ChecksumMode::Sha256 => Some(Self::Sha256),
+            ChecksumMode::None => None,
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Crc64Nvme => "crc64nvme",

@@ -153,10 +153,8 @@ impl S3 {
     /// What the store verifies uploads by: the checksum that was asked for, or the one that it was
     /// seen to enforce.
     pub(super) async fn verification(&self) -> Result<Verification, StorageError> {
-        let checksum = match self.checksum {
-            ChecksumMode::Auto | ChecksumMode::Crc64Nvme => Algorithm::Crc64Nvme,
-            ChecksumMode::Sha256 => Algorithm::Sha256,
-            ChecksumMode::None => return Ok(Verification::Signature),
+        let Some(checksum) = self.enforcement().await?.algorithm() else {
+            return Ok(Verification::Signature);
         };
         Ok(if self.verifies_uploads().await? {
             Verification::Enforced(checksum)
@@ -187,7 +185,7 @@ impl S3 {
         let knows_none = self
             .enforcement
             .get()
-            .is_some_and(|found| !found.put_checksum);
+            .is_some_and(|found| found.algorithm().is_some_and(|it| !found.put(it)));
         match self.checksum {
             ChecksumMode::None => return self.plain.put_opts(path, body, options).await,
             ChecksumMode::Auto if knows_none => {
@@ -212,12 +210,13 @@ impl S3 {
     /// Whether the store verifies the checksum of every part and every PUT it is sent.
     pub(super) async fn verifies_uploads(&self) -> Result<bool, StorageError> {
         let found = self.enforcement().await?;
-        Ok(found.put_checksum && found.part_checksum)
+        let algorithm = found.algorithm();
+        Ok(algorithm.is_some_and(|it| found.put(it) && found.part(it)))
     }
 }
 
 /// Whether a store may have refused a request for a header that it does not know.
-fn is_not_understood(error: &object_store::Error) -> bool {
+pub(super) fn is_not_understood(error: &object_store::Error) -> bool {
     let said = chain(error);
     let status = ["400 Bad Request", "501 Not Implemented"];
     status.iter().any(|status| said.contains(status))

@@ -17,9 +17,9 @@ use super::{Backend, ObjectKey, Storage, StorageError};
 const MAX_OF_A_KEY: usize = 1000;
 
 #[derive(Debug, Deserialize)]
-struct UploadsXml {
+pub(super) struct UploadsXml {
     #[serde(rename = "Upload", default)]
-    uploads: Vec<Unfinished>,
+    pub(super) uploads: Vec<Unfinished>,
     #[serde(rename = "IsTruncated", default)]
     is_truncated: bool,
     #[serde(rename = "NextKeyMarker")]
@@ -51,7 +51,7 @@ pub struct UnfinishedWalk<'a> {
 
 /// Where a page ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Marker {
+pub(super) struct Marker {
     key: String,
     upload_id: String,
 }
@@ -159,7 +159,7 @@ impl S3 {
     }
 
     /// One page of uploads; the inner error is a store that has no such list, or does not show it.
-    async fn uploads_page(
+    pub(super) async fn uploads_page(
         &self,
         prefix: &str,
         after: Option<&Marker>,

@@ -44,6 +44,7 @@ mod simulator;
 mod soak;
 mod status;
 mod storage;
+mod store_probes;
 mod store_server;
 mod store_troubles;
 mod sweep;

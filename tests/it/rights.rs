@@ -59,6 +59,7 @@ async fn the_services_role_can_neither_forget_recordings_nor_rewrite_the_ledger(
         "DELETE FROM archiver.recordings",
         "DELETE FROM archiver.attempts",
         "DELETE FROM archiver.retirements",
+        "DELETE FROM archiver.store_probes",
         "DELETE FROM archiver.cost_observations",
         "UPDATE archiver.cost_observations SET cost_usd = 0",
         "TRUNCATE archiver.recordings",

@@ -149,6 +149,7 @@ async fn the_queue_as_json_has_stable_keys() {
             "oldest_pending_enqueued_at",
             "retrying",
             "states",
+            "stores",
             "stuck",
             "waiting"
         ]

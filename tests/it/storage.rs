@@ -353,21 +353,6 @@ fn demand_no_probes(world: &World) {
 }
 
 #[tokio::test]
-async fn the_probe_tells_what_a_store_enforces() {
-    let world = World::s3().await;
-    for (parts, create_only) in [(true, true), (false, true), (true, false)] {
-        world.s3_server().honour_part_checksums(parts);
-        world.s3_server().honour_create_only(create_only);
-        let found = world.archiver().storage.enforcement().await.unwrap();
-        let found = found.unwrap();
-        assert!(found.put_checksum);
-        assert_eq!(found.part_checksum, parts);
-        assert_eq!(found.create_only, create_only);
-    }
-    demand_no_probes(&world);
-}
-
-#[tokio::test]
 async fn what_a_killed_process_left_beside_the_file_is_cleared() {
     let world = World::local().await;
     for size_bytes in SIZES {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use chrono::TimeDelta;
 
 use super::style::Style;
-use super::{coverage_text, running_text, trouble_text};
+use super::{coverage_text, running_text, stores_text, trouble_text};
 use crate::cli::human;
 use crate::queue::overview::Overview;
 
@@ -73,6 +73,7 @@ pub(super) fn write(overview: &Overview, style: Style, out: &mut dyn Write) -> i
         writeln!(out, "{pace}")?;
     }
     coverage_text::write(overview, style, out)?;
+    stores_text::write(overview, out)?;
     running_text::write(overview, style, out)?;
     trouble_text::write(overview, style, out)
 }

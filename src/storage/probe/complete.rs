@@ -9,12 +9,12 @@ use object_store::{ObjectStoreExt, PutMode, PutPayload};
 
 use super::PROBE_BODY;
 use crate::checkpoint::StoredPart;
-use crate::config::ChecksumMode;
 use crate::digest::{Crc64Nvme, Fingerprint, Fingerprinting};
-use crate::storage::S3;
 use crate::storage::error::{Operation, StorageError};
 use crate::storage::multipart::{Completed, Conditions};
+use crate::storage::s3::is_not_understood;
 use crate::storage::upload::SaidOfPart;
+use crate::storage::{Algorithm, S3};
 
 const NOTHING: Conditions = Conditions {
     checksum: false,
@@ -42,7 +42,7 @@ impl S3 {
     /// Tries to complete a throw-away upload as what it is not. A store honours a condition if it
     /// refuses then, and takes the upload once all of them hold.
     pub(super) async fn probe_complete(&self, path: &Path) -> Result<Honoured, StorageError> {
-        let Some(trial) = self.trial(path).await else {
+        let Some(trial) = self.trial(path).await? else {
             return Ok(Honoured::default());
         };
         let found = trial.as_something_else().await;
@@ -55,7 +55,7 @@ impl S3 {
         &self,
         path: &Path,
     ) -> Result<bool, StorageError> {
-        let Some(trial) = self.trial(path).await else {
+        let Some(trial) = self.trial(path).await? else {
             return Ok(false);
         };
         let refused = trial.over_another().await;
@@ -64,19 +64,30 @@ impl S3 {
     }
 
     /// `None` where not even an upload of one part is taken.
-    async fn trial<'a>(&'a self, path: &'a Path) -> Option<Trial<'a>> {
-        let client: &Arc<AmazonS3> = match self.checksum {
-            ChecksumMode::None => &self.plain,
-            _ => &self.checked,
+    async fn trial<'a>(&'a self, path: &'a Path) -> Result<Option<Trial<'a>>, StorageError> {
+        let algorithm = Algorithm::of(self.checksum);
+        let client: &Arc<AmazonS3> = if algorithm.is_some() {
+            &self.checked
+        } else {
+            &self.plain
         };
-        let upload_id = client.create_multipart(path).await.ok()?;
+        let Some(upload_id) = self.begin_probe(path, algorithm).await? else {
+            return Ok(None);
+        };
         let payload = PutPayload::from_static(PROBE_BODY);
-        let Ok(part) = client.put_part(path, &upload_id, 0, payload).await else {
-            drop(self.plain.abort_multipart(path, &upload_id).await);
-            return None;
+        let part = match client.put_part(path, &upload_id, 0, payload).await {
+            Ok(part) => part,
+            Err(error) => {
+                drop(self.plain.abort_multipart(path, &upload_id).await);
+                if is_not_understood(&error) {
+                    return Ok(None);
+                }
+                let operation = Operation::new("probe the store with", path);
+                return Err(StorageError::of(operation, &error));
+            }
         };
         let said = SaidOfPart::from(part.content_id.as_str());
-        Some(Trial {
+        Ok(Some(Trial {
             s3: self,
             path,
             upload_id,
@@ -88,7 +99,7 @@ impl S3 {
                 sha256: said.sha256,
             },
             whole: fingerprint(PROBE_BODY),
-        })
+        }))
     }
 }
 

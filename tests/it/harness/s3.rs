@@ -192,6 +192,21 @@ impl S3Server {
         self.shared.store.honesty.part_checksums.set(honour);
     }
 
+    /// Whether wrong checksums of a PUT are refused; true at first.
+    pub(crate) fn honour_put_checksums(&self, honour: bool) {
+        self.shared.store.honesty.put_checksums.set(honour);
+    }
+
+    /// Whether that, of a PUT and of parts, goes for SHA-256 too; true at first.
+    pub(crate) fn honour_sha256(&self, honour: bool) {
+        self.shared.store.honesty.sha256.set(honour);
+    }
+
+    /// Whether an object put whole keeps its metadata; true at first.
+    pub(crate) fn keeps_metadata(&self, keeps: bool) {
+        self.shared.store.honesty.keeps_metadata.set(keeps);
+    }
+
     /// Whether `If-None-Match: *` is obeyed, by PUT and Complete; true at first.
     pub(crate) fn honour_create_only(&self, honour: bool) {
         self.shared.store.honesty.create_only.set(honour);

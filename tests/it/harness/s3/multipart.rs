@@ -59,7 +59,9 @@ impl Store {
         self.honesty.demand_checksum("Part", has_any)?;
         if self.honesty.part_checksums.is_on() {
             demand_digest(stated, || part_crc64nvme.clone())?;
-            demand_digest(input.checksum_sha256.as_ref(), || sha256(&body))?;
+            let stated = input.checksum_sha256.as_ref();
+            let stated = stated.filter(|_| self.honesty.sha256.is_on());
+            demand_digest(stated, || sha256(&body))?;
         } else if let Some(stated) = stated {
             // The worst of liars repeat what they were told.
             part_crc64nvme.clone_from(stated);

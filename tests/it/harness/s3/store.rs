@@ -148,13 +148,27 @@ impl Store {
             || input.checksum_sha256.is_some()
             || input.content_md5.is_some();
         self.honesty.demand_checksum("Object", has_any)?;
-        demand_digest(input.checksum_crc64nvme.as_ref(), || crc64nvme(&body))?;
-        demand_digest(input.checksum_sha256.as_ref(), || sha256(&body))?;
+        if self.honesty.put_checksums.is_on() {
+            demand_digest(input.checksum_crc64nvme.as_ref(), || crc64nvme(&body))?;
+            let stated = input.checksum_sha256.as_ref();
+            let stated = stated.filter(|_| self.honesty.sha256.is_on());
+            demand_digest(stated, || sha256(&body))?;
+        }
+        if !self.honesty.keeps_metadata.is_on() {
+            input.metadata = None;
+        }
         let verified = Verified {
             size: body.len() as u64,
             crc64nvme: input.checksum_crc64nvme.clone(),
             sha256: input.checksum_sha256.clone(),
         };
+        // s3s-fs looks at them too.
+        if !self.honesty.put_checksums.is_on() {
+            input.checksum_crc64nvme = None;
+        }
+        if !self.honesty.put_checksums.is_on() || !self.honesty.sha256.is_on() {
+            input.checksum_sha256 = None;
+        }
         input.body = Some(Body::from(body).into());
         if !self.honesty.create_only.is_on() {
             input.if_none_match = None;

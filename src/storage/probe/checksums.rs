@@ -1,0 +1,182 @@
+//! Whether a store refuses wrong checksums, by algorithm, of a PUT and of a part.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::PROBE_BODY;
+use crate::digest::Fingerprinting;
+use crate::storage::codes::is_damage;
+use crate::storage::error::{Operation, StorageError};
+use crate::storage::multipart::{CRC64NVME, SHA256};
+use crate::storage::signed::Ask;
+use crate::storage::{Algorithm, S3};
+
+/// What is refused by one algorithm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) put: bool,
+    pub(super) part: bool,
+}
+
+/// What the store said to a checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Taken,
+    RefusedAsDamaged,
+    /// For another reason: it may not know the header at all.
+    Refused,
+}
+
+/// Only a store that takes the right checksum and calls the wrong one wrong enforces anything.
+fn enforces(right: Answer, wrong: Answer) -> bool {
+    right == Answer::Taken && wrong == Answer::RefusedAsDamaged
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Honesty {
+    Right,
+    Wrong,
+}
+
+#[derive(Deserialize)]
+struct BegunXml {
+    #[serde(rename = "UploadId")]
+    upload_id: String,
+}
+
+impl S3 {
+    /// What is refused by an algorithm. The one that uploads do not use is only of interest: that
+    /// it cannot be asked about keeps nobody from archiving.
+    pub(super) async fn probe_checksums(
+        &self,
+        folder: &Path,
+        algorithm: Algorithm,
+    ) -> Result<Refused, StorageError> {
+        let Some(asked) = Algorithm::of(self.checksum) else {
+            return Ok(Refused::default());
+        };
+        let place = |name: &str| {
+            folder
+                .clone()
+                .join(format!("{name}-{}", algorithm.as_str()))
+        };
+        let (object, parts) = (place("checksum"), place("parts"));
+        let found = tokio::try_join!(
+            self.probe_put(&object, algorithm),
+            self.probe_part(&parts, algorithm)
+        );
+        match found {
+            Ok((put, part)) => Ok(Refused { put, part }),
+            Err(error) if algorithm == asked => Err(error),
+            Err(error) => {
+                tracing::debug!("cannot tell of {}: {error}", algorithm.as_str());
+                Ok(Refused::default())
+            }
+        }
+    }
+
+    async fn probe_put(&self, path: &Path, algorithm: Algorithm) -> Result<bool, StorageError> {
+        let wrong = self.send(path, &[], algorithm, Honesty::Wrong).await?;
+        let right = self.send(path, &[], algorithm, Honesty::Right).await?;
+        self.remove(path).await;
+        Ok(enforces(right, wrong))
+    }
+
+    async fn probe_part(&self, path: &Path, algorithm: Algorithm) -> Result<bool, StorageError> {
+        let Some(upload_id) = self.begin_probe(path, Some(algorithm)).await? else {
+            // A store that does not know the algorithm enforces nothing.
+            return Ok(false);
+        };
+        let query = [("partNumber", "1"), ("uploadId", upload_id.as_str())];
+        let wrong = self.send(path, &query, algorithm, Honesty::Wrong).await;
+        let right = self.send(path, &query, algorithm, Honesty::Right).await;
+        if let Err(error) = self.plain.abort_multipart(path, &upload_id).await {
+            let error = StorageError::of(Operation::new("abort the probe", path), &error);
+            tracing::warn!("{error}");
+        }
+        Ok(enforces(right?, wrong?))
+    }
+
+    /// Begins a multipart upload; `None` if the store does not do so with this algorithm.
+    pub(super) async fn begin_probe(
+        &self,
+        path: &Path,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Option<String>, StorageError> {
+        let spelled = |algorithm| match algorithm {
+            Algorithm::Crc64Nvme => "CRC64NVME".to_owned(),
+            Algorithm::Sha256 => "SHA256".to_owned(),
+        };
+        let header = algorithm.map(|it| ("x-amz-checksum-algorithm", spelled(it)));
+        let ask = Ask {
+            method: Method::POST,
+            query: &[("uploads", "")],
+            headers: header.into_iter().collect(),
+            body: Bytes::new(),
+        };
+        let operation = || Operation::new("probe the store with", path);
+        let said = self.ask(path, ask, operation).await?;
+        if said.status.is_success() {
+            let begun: Option<BegunXml> = quick_xml::de::from_str(&said.body).ok();
+            return Ok(begun.map(|begun| begun.upload_id));
+        }
+        match StorageError::said(operation(), said.status, &said.body) {
+            error @ (StorageError::Denied { .. }
+            | StorageError::NoBucket { .. }
+            | StorageError::Unavailable { .. }) => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// Sends the probe's body with a checksum, true or false; says whether the store took it.
+    async fn send(
+        &self,
+        path: &Path,
+        query: &[(&str, &str)],
+        algorithm: Algorithm,
+        honesty: Honesty,
+    ) -> Result<Answer, StorageError> {
+        let operation = || Operation::new("probe the store with", path);
+        let ask = Ask {
+            method: Method::PUT,
+            query,
+            headers: vec![checksum(algorithm, honesty)],
+            body: Bytes::from_static(PROBE_BODY),
+        };
+        let said = self.ask(path, ask, operation).await?;
+        if said.status.is_success() {
+            return Ok(Answer::Taken);
+        }
+        if is_damage(&said.body) {
+            return Ok(Answer::RefusedAsDamaged);
+        }
+        match StorageError::said(operation(), said.status, &said.body) {
+            // Nothing is learned from one that refuses all the same.
+            error @ (StorageError::Denied { .. } | StorageError::NoBucket { .. })
+                if matches!(honesty, Honesty::Right) =>
+            {
+                Err(error)
+            }
+            error @ StorageError::Unavailable { .. } => Err(error),
+            _ => Ok(Answer::Refused),
+        }
+    }
+}
+
+pub(super) fn checksum(algorithm: Algorithm, honesty: Honesty) -> (&'static str, String) {
+    let mut fingerprint = Fingerprinting::new();
+    fingerprint.update(PROBE_BODY);
+    if matches!(honesty, Honesty::Wrong) {
+        fingerprint.update(b"!");
+    }
+    let fingerprint = fingerprint.finish();
+    match algorithm {
+        Algorithm::Crc64Nvme => (CRC64NVME, fingerprint.crc64nvme.to_string()),
+        Algorithm::Sha256 => (SHA256, BASE64.encode(fingerprint.sha256.as_bytes())),
+    }
+}
