@@ -262,6 +262,7 @@ async fn a_bucket_that_is_gone() {
             server.inject_everywhere(&[call], &gone);
         }
         demand_recovery(&world, id, &archiver).await;
+        assert_eq!(server.upload_ids().len(), 1, "the one that was begun first");
     }
 }
 
