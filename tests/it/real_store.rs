@@ -33,8 +33,19 @@ async fn make_pending_again(world: &World, id: Uuid) {
 #[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
 async fn real_store_enforces_what_is_known_of_it() {
     let (_world, store, archiver) = settled().await;
-    let found = archiver.storage.enforcement().await.unwrap();
-    assert_eq!(found, Some(store.known().enforces));
+    let (known, found) = (store.known(), archiver.storage.enforcement().await);
+    let found = found.unwrap().unwrap();
+    for checksum in [
+        found.put_crc64nvme,
+        found.part_crc64nvme,
+        found.object_checksum,
+    ] {
+        assert_eq!(checksum, known.checksums, "{found:?}");
+    }
+    for create_only in [found.create_only, found.complete_create_only] {
+        assert_eq!(create_only, known.create_only, "{found:?}");
+    }
+    assert!(!found.object_size, "{found:?}");
 }
 
 #[tokio::test]
@@ -73,14 +84,14 @@ async fn real_store_keeps_another_object_that_stands_under_the_key() {
         let id = world
             .add(SimulatedRecording::new(Uuid::new_v4(), size_bytes))
             .await;
-        let place = Path::from(store.key_of(id));
+        let place = Path::from(RealStore::key_of(id));
         objects.put(&place, "a stranger".into()).await.unwrap();
         let report = world.attempt(&archiver).await;
         let kind = report.failure.map(|failure| failure.kind);
         assert_eq!(kind, Some(ErrorKind::ObjectConflict));
         let there = objects.get(&place).await.unwrap().bytes().await.unwrap();
         assert_eq!(there, "a stranger");
-        let key = ObjectKey::from_stored(store.key_of(id)).unwrap();
+        let key = ObjectKey::from_stored(RealStore::key_of(id)).unwrap();
         let unfinished = archiver.storage.unfinished_uploads(&key).await.unwrap();
         assert_eq!(unfinished, [""; 0]);
     }
@@ -96,12 +107,12 @@ async fn real_store_gets_a_damaged_object_back_and_keeps_the_bad_one_aside() {
             .add(SimulatedRecording::new(Uuid::new_v4(), size_bytes))
             .await;
         world.attempt(&archiver).await;
-        let place = Path::from(store.key_of(id));
+        let place = Path::from(RealStore::key_of(id));
         objects.put(&place, "rotten".into()).await.unwrap();
         binary.run(&["verify"]).await.demand_code(1);
         binary.run(&["verify", "--repair"]).await.demand_code(1);
         binary.run(&["verify"]).await.demand_code(0);
-        let key = ObjectKey::from_stored(store.key_of(id)).unwrap();
+        let key = ObjectKey::from_stored(RealStore::key_of(id)).unwrap();
         let stored = archiver.storage.read_back(&key).await.unwrap().unwrap();
         let expected = world.simulator.media_sha256(id).unwrap();
         assert_eq!(stored.sha256.as_bytes(), &expected, "{size_bytes}");

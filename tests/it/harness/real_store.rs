@@ -4,7 +4,6 @@ use std::env;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use recording_archiver::config::{S3Credentials, StorageLocation};
-use recording_archiver::storage::Enforcement;
 use uuid::Uuid;
 
 use super::binary::Binary;
@@ -12,7 +11,10 @@ use super::world::{PREFIX, Settings, World};
 
 /// What is known of a store, and written in the README's table.
 pub(crate) struct Known {
-    pub(crate) enforces: Enforcement,
+    /// Refuses wrong checksums of a PUT, of a part and of a whole object.
+    pub(crate) checksums: bool,
+    /// Writes over nothing when told to create only, by PUT and by Complete.
+    pub(crate) create_only: bool,
     pub(crate) evidence: &'static str,
 }
 
@@ -44,25 +46,13 @@ impl RealStore {
     pub(crate) fn known(&self) -> Known {
         match self.name.as_str() {
             "garage" => Known {
-                enforces: Enforcement {
-                    put_checksum: true,
-                    part_checksum: true,
-                    create_only: false,
-                    object_checksum: true,
-                    object_size: false,
-                    complete_create_only: false,
-                },
+                checksums: true,
+                create_only: false,
                 evidence: "full_object",
             },
             "moto" => Known {
-                enforces: Enforcement {
-                    put_checksum: false,
-                    part_checksum: false,
-                    create_only: true,
-                    object_checksum: false,
-                    object_size: false,
-                    complete_create_only: true,
-                },
+                checksums: false,
+                create_only: true,
                 evidence: "read_back",
             },
             name => panic!("nothing is known of {name}"),
@@ -74,7 +64,7 @@ impl RealStore {
     }
 
     /// The key of a recording as `SimulatedRecording::new` makes them.
-    pub(crate) fn key_of(&self, id: Uuid) -> String {
+    pub(crate) fn key_of(id: Uuid) -> String {
         format!("{PREFIX}/year=2022/month=01/day=01/{id}.mp4")
     }
 
