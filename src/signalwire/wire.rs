@@ -221,6 +221,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(recording.media_format, None, "another spelling of the host");
+        let id = read("").unwrap().id;
+        let recording = read(&format!(r#","uri":"https://h/{id}""#)).unwrap();
+        assert!(recording.metadata.token("id").is_some(), "the ID stays");
         let long = "x".repeat(100_000);
         let recording = read(&format!(r#","format":"{long}","status":"{long}""#)).unwrap();
         assert_eq!(recording.status.unwrap().as_str().len(), MAX_QUOTED_CHARS);
