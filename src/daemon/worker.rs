@@ -101,9 +101,12 @@ impl Worker {
             if shutdown.soft.is_cancelled() {
                 break Ending::Done;
             }
+            let silent_until = self.archiver.signalwire.silent_until();
+            self.readiness.silenced(silent_until);
             match self.fill_slots(shutdown).await {
                 Ok(Some(look_again_at)) if self.running.is_empty() => {
-                    tokio::time::sleep_until(look_again_at).await;
+                    let waiting = tokio::time::sleep_until(look_again_at);
+                    shutdown.soft.run_until_cancelled(waiting).await;
                     continue;
                 }
                 Ok(_) if self.running.is_empty() => break Ending::Done,
@@ -177,33 +180,22 @@ impl Worker {
         self.finish_running().await;
     }
 
-    /// Fills the free slots, and says when to look again if nothing rings. While the API wants to
-    /// be left alone nothing is claimed: each recording would only be given back.
+    /// Fills the free slots, and says when to look again if nothing rings.
     async fn claim_or_wait(
         &mut self,
         outage: &mut Option<Duration>,
         shutdown: &Shutdown,
     ) -> Option<Instant> {
-        if outage.is_none() {
-            let silent_until = self.archiver.signalwire.silent_until();
-            self.readiness.silenced(silent_until);
-            if silent_until.is_some() {
-                return silent_until;
-            }
-        }
-        self.claim_or_wait_for_database(outage, shutdown).await
-    }
-
-    async fn claim_or_wait_for_database(
-        &mut self,
-        outage: &mut Option<Duration>,
-        shutdown: &Shutdown,
-    ) -> Option<Instant> {
+        let silent_until = self.archiver.signalwire.silent_until();
         match self.fill_slots(shutdown).await {
             Ok(look_again_at) => {
-                if outage.take().is_some() {
+                // While the API is left alone, the database was not asked.
+                if silent_until.is_none() && outage.take().is_some() {
                     tracing::info!("the database is back: claiming again");
                     self.readiness.claiming();
+                }
+                if outage.is_none() {
+                    self.readiness.silenced(silent_until);
                 }
                 look_again_at
             }
@@ -224,6 +216,8 @@ impl Worker {
     }
 
     /// Starts what is due, as far as slots are free. Says when to look again if there may be more.
+    /// While the API wants to be left alone nothing is claimed: each recording would only be given
+    /// back.
     async fn fill_slots(&mut self, shutdown: &Shutdown) -> Result<Option<Instant>, QueueError> {
         let free = self
             .controls
@@ -231,6 +225,9 @@ impl Worker {
             .saturating_sub(self.running.len());
         if free == 0 {
             return Ok(None);
+        }
+        if let Some(silent_until) = self.archiver.signalwire.silent_until() {
+            return Ok(Some(silent_until));
         }
         let queue = &self.archiver.queue;
         let due = queue.claim_due(&mut self.cursor, free).await?;

@@ -361,3 +361,19 @@ async fn a_429_keeps_the_whole_process_from_asking_for_others() {
     assert_eq!(world.simulator.counts(other).metadata_requests, 0);
     demand_row(&world, other, "pending", 0, "throttled").await;
 }
+
+#[tokio::test]
+async fn a_429_costs_a_run_once_no_claim_and_it_goes_on_afterwards() {
+    let world = World::local().await;
+    for _ in 0..5 {
+        add(&world).await;
+    }
+    let later = MetadataFault::Throttled(RetryAfter::Seconds(1));
+    world.simulator.inject_for_all(later, Times::ONCE);
+    let (ending, reports) = world.run_once(world.archiver(), 1).await;
+    assert!(matches!(ending, Ending::Done), "{ending:?}");
+    let given_back = reports.iter().filter(|it| it.outcome != Outcome::Archived);
+    assert_eq!(given_back.count(), 1, "{reports:?}");
+    let archived = "SELECT count(*) FROM archiver.recordings WHERE state = 'archived'";
+    assert!(world.number(archived).await >= 4, "{reports:?}");
+}
