@@ -171,20 +171,23 @@ impl Database {
     }
 }
 
-/// Begins to look at the database as it is at one moment. A statement that takes longer than
-/// `within` is ended by the server, so that nobody who gave up leaves work behind. None is worth
-/// being compiled first.
+/// Begins to look at the database as it is at one moment.
+pub async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await
+}
+
+/// The same for somebody who waits: a statement that takes longer than `within` is ended by the
+/// server, so that nobody who gave up leaves work behind. None is worth being compiled first.
 ///
 /// # Errors
 ///
 /// Those of the pool, which may wait longer.
-pub async fn snapshot(
+pub async fn brief_snapshot(
     pool: &PgPool,
     within: Duration,
 ) -> sqlx::Result<Transaction<'static, Postgres>> {
-    let mut snapshot = pool
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await?;
+    let mut snapshot = snapshot(pool).await?;
     sqlx::query!(
         r#"-- database::snapshot
         SELECT set_config('statement_timeout', $1, true) AS statement_timeout,

@@ -8,8 +8,9 @@
 
 use std::io;
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 
+use crate::database;
 use crate::finance::report::export::{ExportError, write_csv, write_json_array};
 use crate::finance::report::period::ReversedPeriod;
 use crate::finance::report::{Grouping, Month, Period, Scope, focus, rows};
@@ -98,12 +99,6 @@ impl From<io::Error> for CostsError {
     }
 }
 
-/// The database as it is at one moment.
-async fn snapshot(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await
-}
-
 /// Writes the report to `out`. All of it shows the database at one moment. `terminal` is the width
 /// of the one that `out` is, if it is one: then a table has bars where there is room.
 pub async fn costs(
@@ -117,7 +112,7 @@ pub async fn costs(
         project_id: args.project.clone(),
     };
     let columns = args.by.columns();
-    let mut snapshot = snapshot(pool).await?;
+    let mut snapshot = database::snapshot(pool).await?;
     match args.output {
         CostsOutput::Table => table::write(&mut snapshot, args.by, &scope, terminal, out).await?,
         CostsOutput::Csv => write_csv(columns, rows(&mut snapshot, args.by, &scope), out).await?,
@@ -139,7 +134,7 @@ pub async fn focus(
         period: Period::new(args.from, args.to)?,
         project_id: args.project.clone(),
     };
-    let mut snapshot = snapshot(pool).await?;
+    let mut snapshot = database::snapshot(pool).await?;
     let rows = focus::rows(&mut snapshot, &scope);
     match args.output {
         FocusOutput::Csv => write_csv(&focus::COLUMNS, rows, out).await?,

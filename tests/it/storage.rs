@@ -11,7 +11,7 @@ use recording_archiver::upkeep;
 use uuid::Uuid;
 
 use crate::harness::s3::{Call, S3Server, StoreFault};
-use crate::harness::world::{MIB, PART, Settings, World, files_below};
+use crate::harness::world::{MIB, PART, Settings, World};
 
 /// One PUT, and a multipart upload of three parts.
 const SIZES: [u64; 2] = [MIB, 2 * PART + 5];
@@ -319,7 +319,7 @@ async fn the_evidence_is_as_good_as_the_store_is_honest() {
             world.demand_archived(id).await;
             assert_eq!(world.row(id).await.evidence.as_deref(), Some(evidence));
         }
-        demand_no_probes(&world);
+        world.demand_no_probes();
     }
 }
 
@@ -341,15 +341,7 @@ async fn without_checksums_or_when_told_so_every_object_is_read_back() {
             assert_eq!(world.s3_server().count(Call::Get), reads + 1);
         }
     }
-    demand_no_probes(&world);
-}
-
-fn demand_no_probes(world: &World) {
-    let left: Vec<_> = files_below(world.s3_server().directory())
-        .into_iter()
-        .filter(|path| path.to_string_lossy().contains("-probe/"))
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    world.demand_no_probes();
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::binary::Binary;
 use crate::harness::s3::{Call, S3Server, StoreFault};
-use crate::harness::world::{Settings, World, files_below};
+use crate::harness::world::{Settings, World};
 
 mod told;
 
@@ -35,15 +35,6 @@ async fn seen(world: &World, change: impl FnOnce(&mut Settings)) -> Enforcement 
     let found = archiver.storage.enforcement().await.unwrap();
     assert_eq!(archiver.storage.known_enforcement(), found);
     found.expect("it is a bucket")
-}
-
-fn demand_no_probes(world: &World) {
-    let left: Vec<_> = files_below(world.s3_server().directory())
-        .into_iter()
-        .filter(|path| path.to_string_lossy().contains("-probe/"))
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
-    assert_eq!(world.s3_server().unfinished_of_any_kind(), 0);
 }
 
 #[tokio::test]
@@ -98,7 +89,7 @@ async fn each_thing_that_a_store_does_not_do_is_seen() {
         let mut expected = HONEST;
         change(&mut expected);
         assert_eq!(seen(&world, |_| {}).await, expected, "{number}");
-        demand_no_probes(&world);
+        world.demand_no_probes();
     }
     let world = World::s3().await;
     refused(world.s3_server(), Call::ListUploads);
@@ -125,7 +116,7 @@ async fn no_checksum_is_asked_about_that_is_not_to_be_sent() {
         ..HONEST
     };
     assert_eq!(found, expected);
-    demand_no_probes(&world);
+    world.demand_no_probes();
 }
 
 /// Otherwise a process would prove less for all its life because of one bad moment at its start.

@@ -6,8 +6,9 @@ use futures_util::TryStreamExt as _;
 use sqlx::PgPool;
 
 use super::amounts::Amounts;
-use super::{CostsError, CostsOutput, snapshot};
+use super::{CostsError, CostsOutput};
 use crate::cli::human;
+use crate::database;
 use crate::finance::report::export::{write_csv, write_json_array};
 use crate::finance::report::{Cell, Month, Row, changes};
 use crate::printable::printable;
@@ -32,7 +33,7 @@ pub async fn run(
     args: &ChangesArgs,
     out: &mut dyn io::Write,
 ) -> Result<(), CostsError> {
-    let mut snapshot = snapshot(pool).await?;
+    let mut snapshot = database::snapshot(pool).await?;
     let rows = changes::rows(&mut snapshot, args.month, args.project.as_deref());
     match args.output {
         CostsOutput::Table => write_table(args, &rows.try_collect::<Vec<_>>().await?, out)?,

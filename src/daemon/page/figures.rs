@@ -33,7 +33,7 @@ pub(super) struct Figures {
 /// Looks at everything; `month` is the one whose sessions are listed, the last one with a known
 /// cost unless it is given.
 pub(super) async fn read(service: &Service, month: Option<Month>) -> Result<Figures, Error> {
-    let mut snapshot = database::snapshot(&service.pool, STATEMENT_WITHIN).await?;
+    let mut snapshot = database::brief_snapshot(&service.pool, STATEMENT_WITHIN).await?;
     let overview = overview::read(&mut snapshot, service.gauges.within())
         .await
         .map_err(|error| error.0)?;
@@ -68,7 +68,7 @@ pub(super) async fn one(
     service: &Service,
     id: RecordingId,
 ) -> Result<Option<RecordingDetails>, Error> {
-    let mut snapshot = database::snapshot(&service.pool, STATEMENT_WITHIN).await?;
+    let mut snapshot = database::brief_snapshot(&service.pool, STATEMENT_WITHIN).await?;
     let details = overview::read_recording(&mut snapshot, id)
         .await
         .map_err(|error| error.0)?;

@@ -389,6 +389,15 @@ impl World {
         assert_eq!(remembered, 0, "uploads on record");
     }
 
+    /// Demands that nothing is left in the bucket of what it was probed with.
+    pub(crate) fn demand_no_probes(&self) {
+        let server = self.s3_server();
+        let mut left = files_below(server.directory());
+        left.retain(|path| path.to_string_lossy().contains("-probe/"));
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(server.unfinished_of_any_kind(), 0);
+    }
+
     /// Runs a worker until nothing is due, and gives its reports.
     pub(crate) async fn run_once(
         &self,
