@@ -452,6 +452,36 @@ async fn what_a_long_transfer_was_told_at_its_start_is_not_written_over_later_ne
 }
 
 #[tokio::test]
+async fn what_is_described_while_the_bytes_move_stays_described() {
+    let world = World::local().await;
+    let archiver = world.archiver();
+    let id = add(&world, 1);
+    world.enqueue(id).await;
+    sqlx::query("UPDATE archiver.recordings SET project_id = $1")
+        .bind(archiver.queue.project_id())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    assert!(world.simulator.inject(id, MediaFault::Hang, Times::ONCE));
+    let (other, stop) = (world.archiver(), CancellationToken::new());
+    let news = async {
+        eventually("the attempt has asked", || async {
+            (world.simulator.counts(id).media_requests > 0).then_some(())
+        })
+        .await;
+        assert!(world.simulator.update(id, |it| {
+            it.cost = CostToken::Json("0.06".to_owned());
+        }));
+        assert_eq!(discover(&world, &other, 10).await.changed, 1);
+        stop.cancel();
+    };
+    tokio::join!(world.attempt_until(&archiver, &stop), news);
+    let described = "SELECT (metadata->'cost_in_dollars')::text || ' ' || cost_usd::text
+                       FROM archiver.recordings WHERE recording_id = $1";
+    assert_eq!(world.text(described, id).await.unwrap(), "0.06 0.06");
+}
+
+#[tokio::test]
 async fn what_passes_ends_with_75_and_what_is_refused_with_2() {
     let world = World::s3().await;
     add(&world, 1);
