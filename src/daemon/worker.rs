@@ -4,14 +4,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
-use super::lifecycle::{Shutdown, notify_alive};
+use super::lifecycle::Shutdown;
 use super::readiness::Readiness;
 use crate::archive::{Archiver, Report};
 use crate::error::{ErrorKind, chain};
@@ -19,15 +19,16 @@ use crate::progress::Board;
 use crate::queue::{Claim, Cursor, QueueError};
 use crate::recording::RecordingId;
 
+mod halt;
+mod pulse;
+
+use halt::Halt;
+pub use pulse::Pulse;
+
 /// Without a bell the loop still turns this often, for its pulse and what has gone wrong.
 const TURN: Duration = Duration::from_secs(15);
-/// After a refusal, the first and the longest wait before it is checked again.
-const FIRST_HALT: Duration = Duration::from_secs(15);
-const LONGEST_HALT: Duration = Duration::from_mins(15);
 /// A check that takes longer has failed.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
-/// A halt of the same kind so soon after its cure goes on where the last one ended.
-const RELAPSE_WITHIN: Duration = Duration::from_mins(5);
 /// While the database is away, the first and the longest wait between two tries.
 const FIRST_OUTAGE: Duration = Duration::from_secs(1);
 const LONGEST_OUTAGE: Duration = Duration::from_secs(30);
@@ -312,46 +313,6 @@ impl Worker {
     }
 }
 
-/// Claiming has stopped because it would meet the same again and again: credentials that are
-/// refused, or an open breaker.
-#[derive(Debug)]
-struct Halt {
-    kind: ErrorKind,
-    wait: Duration,
-    next_check: Instant,
-}
-
-impl Halt {
-    fn new(kind: ErrorKind) -> Self {
-        Self {
-            kind,
-            wait: FIRST_HALT,
-            next_check: Instant::now() + FIRST_HALT,
-        }
-    }
-
-    /// A halt that follows on another. One that comes back right after its check found all well
-    /// is about something that the check does not see, and is checked ever more rarely.
-    fn after(last: Option<Self>, kind: ErrorKind) -> Self {
-        match last {
-            Some(mut last) if last.kind == kind && last.next_check.elapsed() < RELAPSE_WITHIN => {
-                last.put_off();
-                last
-            }
-            _ => Self::new(kind),
-        }
-    }
-
-    fn put_off(&mut self) {
-        self.wait = (self.wait * 2).min(LONGEST_HALT);
-        self.next_check = Instant::now() + self.wait;
-    }
-
-    fn until_next_check(&self) -> Duration {
-        self.next_check.saturating_duration_since(Instant::now())
-    }
-}
-
 /// What can be changed of a worker that runs; clones change the same.
 #[derive(Debug, Clone)]
 pub struct Controls {
@@ -379,33 +340,5 @@ impl Controls {
     /// Has the queue looked at now, and a halt checked for its cure.
     pub fn look_again(&self) {
         self.changed.notify_one();
-    }
-}
-
-/// When the worker's loop was last seen alive; clones read the same.
-#[derive(Debug, Clone)]
-pub struct Pulse {
-    since: Instant,
-    last_beat_ms: Arc<AtomicU64>,
-}
-
-impl Pulse {
-    fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            last_beat_ms: Arc::default(),
-        }
-    }
-
-    fn beat(&self) {
-        let now_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_beat_ms.store(now_ms, Ordering::Relaxed);
-        notify_alive();
-    }
-
-    /// How long ago the last beat was.
-    pub fn age(&self) -> Duration {
-        let last_beat = Duration::from_millis(self.last_beat_ms.load(Ordering::Relaxed));
-        self.since.elapsed().saturating_sub(last_beat)
     }
 }
