@@ -28,7 +28,7 @@
 //!    under its key, unless something stands there.
 //! 6. *prove*: by the whole object's checksum or the parts' where the store was probed to refuse
 //!    wrong ones, else by reading back ([`storage::Evidence`]). Which it will be is said at start, and
-//!    what the store was seen to do is on record ([`upkeep::acquaint`]). An object that fails its proof is
+//!    what the store was seen to do is on record ([`upkeep::Acquainted`]). An object that fails its proof is
 //!    removed.
 //! 7. *manifest*: a sidecar lets the archive explain itself ([`storage::Manifest`]).
 //! 8. *settle*: row, attempt and ledger change in one transaction that names the lease token.

@@ -63,7 +63,7 @@ pub use retirements::{
 };
 pub use settle::{Failure, Outcome, StoredObject};
 pub use state::JobState;
-pub use store_probes::{StoreProbe, StoreSeen, note_store_probe};
+pub use store_probes::{StoreProbe, StoreSeen, TakesPartSize, note_store_probe};
 pub use uploads::{
     BegunUpload, LeftUpload, StaleUpload, forget_stale_upload, held_recordings, recorded_uploads,
     stale_uploads, take_stale_upload,

@@ -44,7 +44,7 @@ pub use inventory::{Inventory, Listed};
 pub use key::{KeyError, Layout, MANIFEST_SUFFIX, ObjectKey, uuids_in};
 pub use manifest::{Manifest, ManifestFacts};
 pub use parts::PartPlan;
-pub use probe::Enforcement;
+pub use probe::{Enforcement, PartSize, PartSizeAnswer};
 pub use proof::{Algorithm, Evidence, Proof, Standing};
 pub use publish::Receipt;
 pub use read::ObjectBytes;

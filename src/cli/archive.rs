@@ -21,7 +21,7 @@ use crate::error::ErrorKind;
 use crate::progress::Board;
 use crate::queue::{self, Finished};
 use crate::recording::RecordingId;
-use crate::upkeep::acquaint;
+use crate::upkeep::look;
 
 mod attempt;
 mod dry_run;
@@ -116,9 +116,8 @@ impl Backfill {
         if storage.known_enforcement().is_none() {
             return;
         }
-        let holder = holder();
-        if let Ok(known) = Box::pin(acquaint(&self.pool, storage, &holder)).await {
-            known.warn();
+        if let Ok(known) = Box::pin(look(storage)).await {
+            known.on_record(&self.pool, &holder()).await.warn();
         }
     }
 

@@ -7,8 +7,8 @@ use super::session::{Session, holder};
 use crate::config::ChecksumMode;
 use crate::database::{self, Database};
 use crate::printable::printable;
-use crate::storage::{Algorithm, Enforcement};
-use crate::upkeep::{acquaint, look};
+use crate::storage::{Algorithm, Enforcement, PartSize, PartSizeAnswer};
+use crate::upkeep::{PART_SIZE_CURE, look};
 
 /// Writes the lines and remembers whether all was well.
 struct Findings<'a, W> {
@@ -139,17 +139,20 @@ async fn storage(
         }
     };
     let place = store.location().to_string();
-    let probed = match (store.check_access().await, database) {
-        (Ok(()), Some(database)) => acquaint(database.pool(), &store, &holder()).await,
-        (Ok(()), None) => look(&store).await,
-        (Err(error), _) => Err(error),
+    let probed = match store.check_access().await {
+        Ok(()) => look(&store).await,
+        Err(error) => Err(error),
     };
     let known = match probed {
-        Ok(known) => known,
+        Ok(known) => known.with_part_size(&store).await,
         Err(error) => {
             let (kind, error) = (error.kind(), error.into());
             return findings.bad(what, &explain(&error), kind.cure());
         }
+    };
+    let known = match database {
+        Some(database) => known.on_record(database.pool(), &holder()).await,
+        None => known,
     };
     let Some(found) = known.found else {
         return findings.good(what, &format!("{place}: writable; objects are read back"));
@@ -157,6 +160,9 @@ async fn storage(
     findings.good(what, &format!("{place}: readable and writable"))?;
     for line in enforcement(&found) {
         findings.note(what, &line)?;
+    }
+    if let Some(part_size) = &known.part_size {
+        parts(part_size, findings)?;
     }
     let evidence = known.assurance.evidence;
     let reason = known.assurance.reason;
@@ -169,6 +175,22 @@ async fn storage(
         findings.note(what, &format!("this is not put on record: {error}"))?;
     }
     Ok(())
+}
+
+fn parts(found: &PartSize, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
+    let what = "storage";
+    let size = bytesize::ByteSize(found.bytes).display().iec();
+    match &found.answer {
+        PartSizeAnswer::Taken => findings.note(what, &format!("parts of {size} are taken")),
+        PartSizeAnswer::Refused(said) => {
+            let problem = format!("parts of {size} are refused: {said}");
+            findings.bad(what, &problem, PART_SIZE_CURE)
+        }
+        PartSizeAnswer::Untold(error) => {
+            let note = format!("whether parts of {size} are taken could not be told: {error}");
+            findings.note(what, &note)
+        }
+    }
 }
 
 /// What the store was seen to do.

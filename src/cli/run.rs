@@ -30,7 +30,7 @@ mod store;
 use chores::Chores;
 pub(super) use reload::Source;
 use reload::{Bells, Parts, Reloader};
-use store::get_to_know;
+use store::{Acquaintance, get_to_know};
 
 /// A database that is away at start is asked again at most this often.
 const LONGEST_START_WAIT: Duration = Duration::from_secs(30);
@@ -102,7 +102,7 @@ async fn drain(
     let (ending, failed) = tokio::join!(worker.run_once(shutdown), listening);
     drop(bars);
     if archiver.storage.known_enforcement().is_some() {
-        get_to_know(&archiver, pool).await;
+        get_to_know(&archiver, pool, Acquaintance::Evidence).await;
     }
     match ending {
         Ending::Halted { kind, message } => {
@@ -200,7 +200,7 @@ async fn service(
     {
         let (archiver, pool, stop) = (Arc::clone(&archiver), pool.clone(), beside.clone());
         tasks.spawn(async move {
-            stop.run_until_cancelled(get_to_know(&archiver, &pool))
+            stop.run_until_cancelled(get_to_know(&archiver, &pool, Acquaintance::PartSizeToo))
                 .await
                 .unwrap_or_default();
         });

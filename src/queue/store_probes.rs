@@ -43,6 +43,14 @@ pub struct StoreSeen {
     pub lists_parts: bool,
     pub aborts_uploads: bool,
     pub keeps_metadata: bool,
+    pub part_size: Option<TakesPartSize>,
+}
+
+/// Whether parts of `storage.part_size` get through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TakesPartSize {
+    pub bytes: u64,
+    pub is_taken: bool,
 }
 
 impl StoreSeen {
@@ -95,13 +103,17 @@ pub async fn note_store_probe(
     let known = read(&mut *transaction, Some(store))
         .answered(noting)
         .await?;
+    let part_size_bytes = seen.part_size.map(|it| it.bytes);
+    let part_size_bytes = part_size_bytes.map(|it| i64::try_from(it).unwrap_or(i64::MAX));
     sqlx::query!(
         r#"-- queue::note_store_probe
         INSERT INTO archiver.store_probes
                (store, probed_by, checksum, evidence, evidence_reason, put_crc64nvme, put_sha256,
                 part_crc64nvme, part_sha256, create_only, complete_create_only, object_checksum,
-                object_size, lists_uploads, lists_parts, aborts_uploads, keeps_metadata)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                object_size, lists_uploads, lists_parts, aborts_uploads, keeps_metadata,
+                part_size_bytes, takes_part_size)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                $19)
         ON CONFLICT (store) DO UPDATE
            SET probed_at = now(), probed_by = excluded.probed_by, checksum = excluded.checksum,
                evidence = excluded.evidence, evidence_reason = excluded.evidence_reason,
@@ -111,7 +123,10 @@ pub async fn note_store_probe(
                complete_create_only = excluded.complete_create_only,
                object_checksum = excluded.object_checksum, object_size = excluded.object_size,
                lists_uploads = excluded.lists_uploads, lists_parts = excluded.lists_parts,
-               aborts_uploads = excluded.aborts_uploads, keeps_metadata = excluded.keeps_metadata"#,
+               aborts_uploads = excluded.aborts_uploads,
+               keeps_metadata = excluded.keeps_metadata,
+               part_size_bytes = coalesce(excluded.part_size_bytes, store_probes.part_size_bytes),
+               takes_part_size = coalesce(excluded.takes_part_size, store_probes.takes_part_size)"#,
         store,
         probed_by,
         seen.checksum,
@@ -129,6 +144,8 @@ pub async fn note_store_probe(
         seen.lists_parts,
         seen.aborts_uploads,
         seen.keeps_metadata,
+        part_size_bytes,
+        seen.part_size.map(|it| it.is_taken),
     )
     .execute(&mut *transaction)
     .answered(noting)
@@ -169,6 +186,13 @@ pub(super) async fn read(
             lists_parts: row.lists_parts,
             aborts_uploads: row.aborts_uploads,
             keeps_metadata: row.keeps_metadata,
+            part_size: row
+                .part_size_bytes
+                .zip(row.takes_part_size)
+                .map(|(bytes, is_taken)| TakesPartSize {
+                    bytes: u64::try_from(bytes).unwrap_or_default(),
+                    is_taken,
+                }),
         },
     });
     Ok(rows.collect())

@@ -13,6 +13,9 @@ mod checksums;
 mod complete;
 mod leftover;
 mod listing;
+mod part_size;
+
+pub use part_size::{PartSize, PartSizeAnswer};
 
 const PROBE_BODY: &[u8] = b"recording-archiver asks whether wrong checksums are refused";
 

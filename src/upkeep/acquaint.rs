@@ -5,8 +5,12 @@ use sqlx::PgPool;
 
 use crate::config::ChecksumMode;
 use crate::error::chain;
-use crate::queue::{StoreProbe, StoreSeen, note_store_probe};
-use crate::storage::{Assurance, Enforcement, Storage, StorageError};
+use crate::queue::{StoreProbe, StoreSeen, TakesPartSize, note_store_probe};
+use crate::storage::{Assurance, Enforcement, PartSize, PartSizeAnswer, Storage, StorageError};
+
+/// What helps where parts do not get through.
+pub const PART_SIZE_CURE: &str =
+    "set storage.part_size to what the store takes, and raise the limit of any proxy before it";
 
 /// What is known of a store.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub struct Acquainted {
     pub assurance: Assurance,
     /// `None` for a directory, which enforces nothing.
     pub found: Option<Enforcement>,
+    /// `None` if that was not asked.
+    pub part_size: Option<PartSize>,
     /// What has become of it since it was probed before.
     pub worse: Option<Worse>,
     /// Why it is not on record, if it should be.
@@ -29,31 +35,13 @@ pub struct Worse {
     now: &'static str,
 }
 
-/// Probes a store unless this process has done so, and puts what it does on record. A database that
-/// does not take it is no reason to stop.
-pub async fn acquaint(
-    pool: &PgPool,
-    storage: &Storage,
-    probed_by: &str,
-) -> Result<Acquainted, StorageError> {
-    let mut known = look(storage).await?;
-    let Some(found) = known.found else {
-        return Ok(known);
-    };
-    let seen = seen(&found, &known.assurance);
-    match note_store_probe(pool, &known.store, probed_by, &seen).await {
-        Ok(before) => known.worse = before.and_then(|before| worse(before, &seen, &known)),
-        Err(error) => known.unrecorded = Some(chain(&error)),
-    }
-    Ok(known)
-}
-
-/// The same without a database.
+/// Probes a store, unless this process has done so.
 pub async fn look(storage: &Storage) -> Result<Acquainted, StorageError> {
     Ok(Acquainted {
         store: storage.location().to_string(),
         assurance: storage.assurance().await?,
         found: storage.enforcement().await?,
+        part_size: None,
         worse: None,
         unrecorded: None,
     })
@@ -68,7 +56,7 @@ fn worse(before: StoreProbe, seen: &StoreSeen, known: &Acquainted) -> Option<Wor
     })
 }
 
-fn seen(found: &Enforcement, assurance: &Assurance) -> StoreSeen {
+fn seen(found: &Enforcement, assurance: &Assurance, part_size: Option<&PartSize>) -> StoreSeen {
     let asks = |is_asked: bool, finding: bool| is_asked.then_some(finding);
     let checksums = found.checksum != ChecksumMode::None;
     let combines = matches!(found.checksum, ChecksumMode::Auto | ChecksumMode::Crc64Nvme);
@@ -88,10 +76,48 @@ fn seen(found: &Enforcement, assurance: &Assurance) -> StoreSeen {
         lists_parts: found.lists_parts,
         aborts_uploads: found.aborts_uploads,
         keeps_metadata: found.keeps_metadata,
+        part_size: part_size.and_then(taken),
     }
 }
 
+/// `None` where trouble kept the store from telling.
+fn taken(part_size: &PartSize) -> Option<TakesPartSize> {
+    let is_taken = match part_size.answer {
+        PartSizeAnswer::Taken => true,
+        PartSizeAnswer::Refused(_) => false,
+        PartSizeAnswer::Untold(_) => return None,
+    };
+    Some(TakesPartSize {
+        bytes: part_size.bytes,
+        is_taken,
+    })
+}
+
 impl Acquainted {
+    /// Asks the store for what takes uploading a whole part: whether it takes one.
+    #[must_use]
+    pub async fn with_part_size(self, storage: &Storage) -> Self {
+        Self {
+            part_size: storage.probe_part_size().await,
+            ..self
+        }
+    }
+
+    /// Puts on record what the store does, and holds it against what it did. A database that does
+    /// not take it is no reason to stop.
+    #[must_use]
+    pub async fn on_record(mut self, pool: &PgPool, probed_by: &str) -> Self {
+        let Some(found) = self.found else {
+            return self;
+        };
+        let seen = seen(&found, &self.assurance, self.part_size.as_ref());
+        match note_store_probe(pool, &self.store, probed_by, &seen).await {
+            Ok(before) => self.worse = before.and_then(|before| worse(before, &seen, &self)),
+            Err(error) => self.unrecorded = Some(chain(&error)),
+        }
+        self
+    }
+
     /// Says by what evidence objects are proven, and warns of all that is less than it might be.
     pub fn tell(&self) {
         let evidence = self.assurance.evidence.as_str();
@@ -113,6 +139,16 @@ impl Acquainted {
                 store.evidence = evidence,
                 "storage.checksum and storage.verify ask for more, but evidence is only `{evidence}`{}",
                 because(self.assurance.reason)
+            );
+        }
+        if let Some(PartSize { bytes, answer }) = &self.part_size
+            && let PartSizeAnswer::Refused(said) = answer
+        {
+            tracing::warn!(
+                store.url = self.store,
+                "the store refuses parts of {}, so no large recording can be archived ({said}). Cure: {}",
+                bytesize::ByteSize(*bytes).display().iec(),
+                PART_SIZE_CURE
             );
         }
         if let Some(worse) = &self.worse {

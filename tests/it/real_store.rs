@@ -6,7 +6,7 @@ use recording_archiver::archive::Archiver;
 use recording_archiver::error::ErrorKind;
 use recording_archiver::queue::Outcome;
 use recording_archiver::simulator::{MediaFault, SimulatedRecording, Times};
-use recording_archiver::storage::ObjectKey;
+use recording_archiver::storage::{ObjectKey, PartSizeAnswer};
 use uuid::Uuid;
 
 use crate::harness::real_store::RealStore;
@@ -46,6 +46,8 @@ async fn real_store_enforces_what_is_known_of_it() {
         assert_eq!(create_only, known.create_only, "{found:?}");
     }
     assert!(!found.object_size, "{found:?}");
+    let part_size = archiver.storage.probe_part_size().await.unwrap();
+    assert_eq!(part_size.answer, PartSizeAnswer::Taken);
 }
 
 #[tokio::test]

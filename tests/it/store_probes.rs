@@ -1,14 +1,15 @@
 //! What a store is seen to do with throw-away objects, and what becomes of that knowledge.
 
+use recording_archiver::archive::Archiver;
 use recording_archiver::config::{ChecksumMode, VerifyMode};
 use recording_archiver::error::ErrorKind;
-use recording_archiver::storage::{Assurance, Enforcement, Evidence};
-use recording_archiver::upkeep::{Acquainted, acquaint};
+use recording_archiver::storage::{Assurance, Enforcement, Evidence, PartSizeAnswer};
+use recording_archiver::upkeep::{Acquainted, look};
 use serde_json::Value;
 
 use crate::harness::binary::Binary;
 use crate::harness::s3::{Call, S3Server, StoreFault};
-use crate::harness::world::{Settings, World};
+use crate::harness::world::{MIB, PART, Settings, World};
 
 mod told;
 
@@ -232,11 +233,14 @@ async fn why_evidence_is_no_stronger_is_said_and_whose_doing_it_is() {
 
 /// A new process gets to know the store.
 async fn known(world: &World, probed_by: &str) -> Acquainted {
-    let archiver = world.archiver();
-    let known = acquaint(&world.service, &archiver.storage, probed_by).await;
-    let known = known.unwrap();
+    let known = acquainted(world, &world.archiver(), probed_by).await;
     assert_eq!(known.unrecorded, None);
     known
+}
+
+async fn acquainted(world: &World, archiver: &Archiver, probed_by: &str) -> Acquainted {
+    let known = look(&archiver.storage).await.unwrap();
+    known.on_record(&world.service, probed_by).await
 }
 
 async fn on_record(world: &World) -> Value {
@@ -308,8 +312,7 @@ async fn what_was_not_asked_is_no_loss() {
     let world = World::s3().await;
     known(&world, "one:1").await;
     let none = |settings: &mut Settings| settings.storage.checksum = ChecksumMode::None;
-    let storage = world.archiver_with(none).storage;
-    let known = acquaint(&world.service, &storage, "two:2").await.unwrap();
+    let known = acquainted(&world, &world.archiver_with(none), "two:2").await;
     assert!(known.worse.is_none(), "{known:?}");
     let store = on_record(&world).await[0].clone();
     assert_eq!(store["put_crc64nvme"], Value::Null, "{store}");
@@ -321,9 +324,76 @@ async fn a_database_that_does_not_take_it_is_told_and_stops_nothing() {
     let world = World::s3().await;
     let drop = "ALTER TABLE archiver.store_probes RENAME TO elsewhere";
     crate::seed::execute(&world.pool, drop).await;
-    let storage = world.archiver().storage;
-    let known = acquaint(&world.service, &storage, "one:1").await.unwrap();
+    let known = acquainted(&world, &world.archiver(), "one:1").await;
     let error = known.unrecorded.expect("it is not on record");
     assert!(error.contains("store_probes"), "{error}");
     assert_eq!(known.found, Some(HONEST));
+}
+
+async fn part_size(world: &World, change: impl FnOnce(&mut Settings)) -> PartSizeAnswer {
+    let storage = world.archiver_with(change).storage;
+    let found = storage.probe_part_size().await.expect("it is a bucket");
+    world.demand_no_probes();
+    found.answer
+}
+
+#[tokio::test]
+async fn whether_whole_parts_get_through_is_tried() {
+    type Change = fn(&mut Settings);
+    let world = World::s3().await;
+    let server = world.s3_server();
+    let settings: [Change; 4] = [
+        |_| {},
+        |settings| settings.storage.checksum = ChecksumMode::Sha256,
+        |settings| settings.storage.checksum = ChecksumMode::None,
+        |settings| settings.storage.part_size_bytes = PART + MIB,
+    ];
+    for (number, change) in settings.into_iter().enumerate() {
+        server.takes_parts_up_to(PART + MIB);
+        let answer = part_size(&world, change).await;
+        assert_eq!(answer, PartSizeAnswer::Taken, "{number}");
+        server.takes_parts_up_to(PART - 1);
+        match part_size(&world, change).await {
+            PartSizeAnswer::Refused(said) => assert!(said.contains("EntityTooLarge"), "{said}"),
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    // S3 itself takes no smaller ones than 5 MiB, and says so at the very end.
+    let small = |settings: &mut Settings| settings.storage.part_size_bytes = MIB;
+    match part_size(&world, small).await {
+        PartSizeAnswer::Refused(said) => assert!(said.contains("EntityTooSmall"), "{said}"),
+        other => panic!("{other:?}"),
+    }
+    // A trouble is no finding.
+    let archiver = world.archiver();
+    archiver.storage.enforcement().await.unwrap();
+    let slow = StoreFault::Refuse(503, "SlowDown");
+    server.inject_everywhere(&[Call::PutPart], &slow);
+    match archiver.storage.probe_part_size().await.unwrap().answer {
+        PartSizeAnswer::Untold(error) => assert!(error.contains("SlowDown"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    server.clear_faults();
+    world.demand_no_probes();
+    let directory = World::local().await.archiver();
+    assert_eq!(directory.storage.probe_part_size().await, None);
+}
+
+#[tokio::test]
+async fn a_part_size_stays_on_record_until_one_is_tried_again() {
+    let world = World::s3().await;
+    assert_eq!(known(&world, "one:1").await.part_size, None);
+    let on_record = || async { on_record(&world).await[0]["part_size"].clone() };
+    assert_eq!(on_record().await, Value::Null);
+    for (most, is_taken) in [(PART, true), (PART - 1, false)] {
+        world.s3_server().takes_parts_up_to(most);
+        let storage = world.archiver().storage;
+        let known_well = look(&storage).await.unwrap().with_part_size(&storage).await;
+        let known_well = known_well.on_record(&world.service, "two:2").await;
+        assert_eq!(known_well.unrecorded, None, "{known_well:?}");
+        let expected = serde_json::json!({ "bytes": PART, "is_taken": is_taken });
+        assert_eq!(on_record().await, expected);
+        known(&world, "three:3").await;
+        assert_eq!(on_record().await, expected, "nobody asked since");
+    }
 }

@@ -17,6 +17,14 @@ pub(super) fn write(overview: &Overview, out: &mut dyn Write) -> io::Result<()> 
             human::age(probe.probed_at, overview.now),
         );
         writeln!(out, "{}", printable(&line))?;
+        if let Some(refused) = probe.seen.part_size.filter(|it| !it.is_taken) {
+            let size = bytesize::ByteSize(refused.bytes).display().iec();
+            writeln!(
+                out,
+                "{} refuses parts of {size}: `doctor` tells the cure",
+                printable(&probe.store)
+            )?;
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::PROBE_BODY;
-use crate::digest::Fingerprinting;
+use crate::digest::{Fingerprint, Fingerprinting};
 use crate::storage::codes::is_damage;
 use crate::storage::error::{Operation, StorageError};
 use crate::storage::multipart::{CRC64NVME, SHA256};
@@ -168,15 +168,19 @@ impl S3 {
     }
 }
 
+/// Of the probe's body, true or false.
 pub(super) fn checksum(algorithm: Algorithm, honesty: Honesty) -> (&'static str, String) {
     let mut fingerprint = Fingerprinting::new();
     fingerprint.update(PROBE_BODY);
     if matches!(honesty, Honesty::Wrong) {
         fingerprint.update(b"!");
     }
-    let fingerprint = fingerprint.finish();
+    header(algorithm, &fingerprint.finish())
+}
+
+pub(super) fn header(algorithm: Algorithm, of: &Fingerprint) -> (&'static str, String) {
     match algorithm {
-        Algorithm::Crc64Nvme => (CRC64NVME, fingerprint.crc64nvme.to_string()),
-        Algorithm::Sha256 => (SHA256, BASE64.encode(fingerprint.sha256.as_bytes())),
+        Algorithm::Crc64Nvme => (CRC64NVME, of.crc64nvme.to_string()),
+        Algorithm::Sha256 => (SHA256, BASE64.encode(of.sha256.as_bytes())),
     }
 }

@@ -16,7 +16,7 @@ use crate::storage::s3::is_not_understood;
 use crate::storage::upload::SaidOfPart;
 use crate::storage::{Algorithm, S3};
 
-const NOTHING: Conditions = Conditions {
+pub(super) const NOTHING: Conditions = Conditions {
     checksum: false,
     size: false,
     create_only: false,
@@ -192,7 +192,7 @@ impl Trial<'_> {
     }
 }
 
-fn fingerprint(bytes: &[u8]) -> Fingerprint {
+pub(super) fn fingerprint(bytes: &[u8]) -> Fingerprint {
     let mut fingerprint = Fingerprinting::new();
     fingerprint.update(bytes);
     fingerprint.finish()

@@ -228,6 +228,11 @@ impl S3Server {
         self.shared.store.honesty.takes_bare_bodies.set(!demands);
     }
 
+    /// The most bytes of a part; 5 GiB at first.
+    pub(crate) fn takes_parts_up_to(&self, bytes: u64) {
+        self.shared.store.honesty.set_largest_part(bytes);
+    }
+
     /// Whether answers tell checksums at all; true at first.
     pub(crate) fn returns_checksums(&self, returns: bool) {
         self.shared.store.honesty.returns_checksums.set(returns);

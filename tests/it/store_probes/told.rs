@@ -102,6 +102,7 @@ async fn doctor_shows_it_and_puts_it_on_record() {
         "a wrong CRC64NVME is refused on PUT and refused of a part",
         "a wrong SHA-256 is refused on PUT and refused of a part",
         "uploads are listed and aborted, their parts listed; metadata is kept",
+        "note  storage        parts of 5.0 MiB are taken",
         "so evidence is `full_object`",
     ]);
     world.s3_server().honour_sha256(false);
@@ -117,4 +118,27 @@ async fn doctor_shows_it_and_puts_it_on_record() {
         .await;
     let status = Binary::of(&world).run(&["status"]).await.demand_code(0);
     status.demand_output(&["s3://recordings/video/archive proves by parts (probed "]);
+}
+
+#[tokio::test]
+async fn parts_that_do_not_get_through_are_told_before_a_recording_fails_for_it() {
+    let world = World::s3().await;
+    world.s3_server().takes_parts_up_to(MIB);
+    let cure = "set storage.part_size to what the store takes";
+    let daemon = Binary::of(&world).start(&RUN);
+    daemon.demand_log("refuses parts of 5.0 MiB").await;
+    let told = of_store(&end(daemon).await);
+    assert_eq!(told.len(), 2, "{told:?}");
+    let (level, warning) = &told[1];
+    assert_eq!(level, "WARN");
+    for said in ["EntityTooLarge", cure] {
+        assert!(warning.contains(said), "{said}: {warning}");
+    }
+    let doctor = Binary::of(&world).run(&["doctor"]).await.demand_code(1);
+    doctor.demand_output(&["BAD   storage        parts of 5.0 MiB are refused: ", cure]);
+    world
+        .add(SimulatedRecording::new(Uuid::new_v4(), MIB))
+        .await;
+    let status = Binary::of(&world).run(&["status"]).await.demand_code(0);
+    status.demand_output(&["archive refuses parts of 5.0 MiB: "]);
 }

@@ -1,10 +1,13 @@
 //! What a store may claim and not do.
 
 use s3s::{S3Result, s3_error};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// What S3 itself shows of a listing at once.
 const PAGE: usize = 1000;
+
+/// Of S3: 5 GiB.
+const LARGEST_PART: u64 = 5 * 1024 * 1024 * 1024;
 
 /// In what the store is honest; at first in everything.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub(super) struct Honesty {
     pub(super) takes_bare_bodies: Switch,
     pub(super) says_where_lists_go_on: Switch,
     page: AtomicUsize,
+    largest_part: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -53,6 +57,18 @@ impl Honesty {
         ))
     }
 
+    /// As a store says it, or a proxy that lets no larger body through.
+    pub(super) fn demand_small_enough(&self, part_bytes: u64) -> S3Result<()> {
+        if part_bytes <= self.largest_part.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(s3_error!(EntityTooLarge, "no part may be as large"))
+    }
+
+    pub(super) fn set_largest_part(&self, bytes: u64) {
+        self.largest_part.store(bytes, Ordering::SeqCst);
+    }
+
     pub(super) fn set_page(&self, parts: usize) {
         self.page.store(parts, Ordering::SeqCst);
     }
@@ -77,6 +93,7 @@ impl Default for Honesty {
             takes_bare_bodies: Switch::on(),
             says_where_lists_go_on: Switch::on(),
             page: AtomicUsize::new(PAGE),
+            largest_part: AtomicU64::new(LARGEST_PART),
         }
     }
 }

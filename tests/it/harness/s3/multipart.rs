@@ -52,6 +52,7 @@ impl Store {
     ) -> Answer<UploadPartOutput> {
         let input = &mut request.input;
         let body = received(input.body.take(), &request.extensions).await?;
+        self.honesty.demand_small_enough(body.len() as u64)?;
         let mut part_crc64nvme = crc64nvme(&body);
         let stated = input.checksum_crc64nvme.as_ref();
         let has_any =

@@ -1,0 +1,148 @@
+//! Whether a store, and whatever stands before it, takes parts as large as uploads send them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use reqwest::Method;
+use reqwest::header::ETAG;
+use uuid::Uuid;
+
+use super::checksums::header;
+use super::complete::{NOTHING, fingerprint};
+use super::{PROBE_BODY, PROBE_FOLDER};
+use crate::checkpoint::StoredPart;
+use crate::error::chain;
+use crate::storage::error::{Operation, StorageError};
+use crate::storage::multipart::Completed;
+use crate::storage::s3::Verification;
+use crate::storage::signed::Ask;
+use crate::storage::{Algorithm, Backend, S3, Storage};
+
+/// What became of an upload whose first part was as large as `storage.part_size`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartSize {
+    pub bytes: u64,
+    pub answer: PartSizeAnswer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartSizeAnswer {
+    Taken,
+    /// Every recording of more than one part will fail; with what was said.
+    Refused(String),
+    /// There was other trouble, which says nothing of sizes.
+    Untold(String),
+}
+
+impl Storage {
+    /// Uploads one part of `storage.part_size` and a small one as a throw-away object, and removes
+    /// it. `None` for a directory, which knows no parts.
+    pub async fn probe_part_size(&self) -> Option<PartSize> {
+        let Backend::S3(s3) = &self.backend else {
+            return None;
+        };
+        let bytes = self.part_bytes;
+        let path = s3
+            .prefix
+            .clone()
+            .join(PROBE_FOLDER)
+            .join(Uuid::new_v4().to_string());
+        // On the heap: its state is large, and only the first minute of a process needs it.
+        let answer = match Box::pin(s3.upload_large_part(&path, bytes)).await {
+            Ok(()) => PartSizeAnswer::Taken,
+            Err(StorageError::Refused { said, .. }) => PartSizeAnswer::Refused(said),
+            Err(error) => PartSizeAnswer::Untold(chain(&error)),
+        };
+        Some(PartSize { bytes, answer })
+    }
+}
+
+impl S3 {
+    async fn upload_large_part(&self, path: &Path, part_bytes: u64) -> Result<(), StorageError> {
+        let algorithm = match self.verification().await? {
+            Verification::Signature => None,
+            Verification::Asked(algorithm) | Verification::Enforced(algorithm) => Some(algorithm),
+        };
+        let Some(upload_id) = self.begin_probe(path, algorithm).await? else {
+            return Err(StorageError::Refused {
+                operation: Operation::new("probe the store with", path),
+                said: "it begins no multipart upload".to_owned(),
+            });
+        };
+        let uploaded = self.complete_two(path, &upload_id, part_bytes, algorithm);
+        let uploaded = uploaded.await;
+        // One of both is gone already, or may not be removed.
+        drop(self.plain.abort_multipart(path, &upload_id).await);
+        if uploaded.is_ok() {
+            self.remove(path).await;
+        }
+        uploaded
+    }
+
+    async fn complete_two(
+        &self,
+        path: &Path,
+        upload_id: &str,
+        part_bytes: u64,
+        algorithm: Option<Algorithm>,
+    ) -> Result<(), StorageError> {
+        // Pages of zeros that are only read take no memory.
+        let large = vec![0; usize::try_from(part_bytes).unwrap_or(usize::MAX)];
+        let mut parts = Vec::new();
+        for (number, body) in [(1, Bytes::from(large)), (2, Bytes::from_static(PROBE_BODY))] {
+            let part = self.put_probe_part(path, upload_id, number, body, algorithm);
+            parts.push(part.await?);
+        }
+        let whole = fingerprint(PROBE_BODY);
+        match self
+            .complete(path, upload_id, &parts, &whole, NOTHING)
+            .await?
+        {
+            Completed::Done { .. } => Ok(()),
+            Completed::Refused(error) => Err(error),
+            Completed::SomethingIsThere => Err(StorageError::Refused {
+                operation: Operation::new("probe the store with", path),
+                said: "something stands under a name that is new".to_owned(),
+            }),
+        }
+    }
+
+    async fn put_probe_part(
+        &self,
+        path: &Path,
+        upload_id: &str,
+        number: u32,
+        body: Bytes,
+        algorithm: Option<Algorithm>,
+    ) -> Result<StoredPart, StorageError> {
+        let operation = || Operation::new("probe the store with", path);
+        let (fingerprint, number_text) = (fingerprint(&body), number.to_string());
+        let ask = Ask {
+            method: Method::PUT,
+            query: &[
+                ("partNumber", number_text.as_str()),
+                ("uploadId", upload_id),
+            ],
+            headers: algorithm
+                .map(|it| header(it, &fingerprint))
+                .into_iter()
+                .collect(),
+            body,
+        };
+        let said = self.ask(path, ask, operation).await?;
+        if !said.status.is_success() {
+            return Err(StorageError::said(operation(), said.status, &said.body));
+        }
+        let etag = said.headers.get(ETAG).and_then(|it| it.to_str().ok());
+        let sha256 = || BASE64.encode(fingerprint.sha256.as_bytes());
+        Ok(StoredPart {
+            number,
+            size_bytes: fingerprint.size_bytes,
+            crc64nvme: fingerprint.crc64nvme,
+            etag: etag.unwrap_or_default().to_owned(),
+            sha256: (algorithm == Some(Algorithm::Sha256)).then(sha256),
+        })
+    }
+}
