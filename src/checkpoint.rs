@@ -108,7 +108,7 @@ pub enum PartsDiffer {
 /// Holds the parts against the bytes as they were read: none lost, doubled, swapped or altered.
 pub fn check_parts(parts: &[StoredPart], read: &Fingerprint) -> Result<(), PartsDiffer> {
     let mut sum = 0;
-    let mut combined = None;
+    let mut combined = Crc64Nvme::of(&[]);
     let usual = parts.first().map_or(0, |part| part.size_bytes);
     for (expected, part) in (1..).zip(parts) {
         if part.number != expected {
@@ -126,11 +126,7 @@ pub fn check_parts(parts: &[StoredPart], read: &Fingerprint) -> Result<(), Parts
             });
         }
         sum += part.size_bytes;
-        // Combining is slow beside a small part's checksum: the first one needs none.
-        combined = Some(match combined {
-            None => part.crc64nvme,
-            Some(before) => Crc64Nvme::followed_by(before, part.crc64nvme, part.size_bytes),
-        });
+        combined = combined.followed_by(part.crc64nvme, part.size_bytes);
     }
     if sum != read.size_bytes {
         return Err(PartsDiffer::Sum {
@@ -138,7 +134,6 @@ pub fn check_parts(parts: &[StoredPart], read: &Fingerprint) -> Result<(), Parts
             read: read.size_bytes,
         });
     }
-    let combined = combined.unwrap_or_else(|| Crc64Nvme::of(&[]));
     if combined != read.crc64nvme {
         return Err(PartsDiffer::Checksum {
             parts: combined,

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::digest::common::hazmat::SerializableState as _;
 use sha2::{Digest as _, Sha256};
 
+mod polynomial;
+
 /// The SHA-256 of a whole recording; shown in lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256Digest([u8; 32]);
@@ -71,12 +73,7 @@ impl Crc64Nvme {
     /// The checksum of what `self` is of, followed by `next_bytes` bytes that `next` is of.
     #[must_use]
     pub fn followed_by(self, next: Self, next_bytes: u64) -> Self {
-        Self(crc_fast::checksum_combine(
-            crc_fast::CrcAlgorithm::Crc64Nvme,
-            self.0,
-            next.0,
-            next_bytes,
-        ))
+        Self(polynomial::product(self.0, polynomial::shift(next_bytes)) ^ next.0)
     }
 }
 
