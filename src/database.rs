@@ -103,9 +103,8 @@ impl Database {
             .extra_float_digits(None)
             // Whole statements in the log would hide what matters.
             .log_slow_statements(log::LevelFilter::Debug, SLOW_STATEMENT);
-        // The pool would say only that it waited in vain: ask once by hand for the reason.
         let place = place(&options);
-        let mut greeted = greet(&options).await?;
+        let greeting = greet(&options);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -132,18 +131,12 @@ impl Database {
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(SESSION).await.map(drop) })
             })
-            .connect_with(options)
-            .await;
-        let unreachable = |source| DatabaseError::Unreachable {
-            place: place.clone(),
-            source,
-        };
-        let pool = pool.map_err(unreachable)?;
-        if url.is_some()
-            && shares_sessions(&mut greeted, &pool)
-                .await
-                .map_err(unreachable)?
-        {
+            .connect_with(options.clone());
+        let failed = |error| not_connected(place.clone(), error);
+        // The pool would say only that it waited in vain: a connection beside it says the reason.
+        let pool = async { pool.await.map_err(failed) };
+        let (mut greeted, pool) = tokio::try_join!(greeting, pool)?;
+        if url.is_some() && shares_sessions(&mut greeted, &pool).await.map_err(failed)? {
             return Err(DatabaseError::Multiplexed { place });
         }
         drop(greeted.close().await);
@@ -207,21 +200,20 @@ async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 
 /// Connects once, and says what is wrong where that fails.
 async fn greet(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
-    let place = place(options);
     let connecting = PgConnection::connect_with(options);
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(sqlx::Error::Database(error))) if is_refusal(&*error) => {
-            Err(DatabaseError::Refused {
-                place,
-                said: error.message().to_owned(),
-            })
-        }
-        Ok(Err(source)) => Err(DatabaseError::Unreachable { place, source }),
-        Err(_) => Err(DatabaseError::Unreachable {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+    connected
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .map_err(|error| not_connected(place(options), error))
+}
+
+fn not_connected(place: String, error: sqlx::Error) -> DatabaseError {
+    match error {
+        sqlx::Error::Database(error) if is_refusal(&*error) => DatabaseError::Refused {
             place,
-            source: sqlx::Error::PoolTimedOut,
-        }),
+            said: error.message().to_owned(),
+        },
+        source => DatabaseError::Unreachable { place, source },
     }
 }
 

@@ -72,8 +72,7 @@ pub(super) async fn run(
     }
     let shutdown = Shutdown::on_signals(DRAIN, Hangups::watch_unless_ignored()?)?;
     let impatient = shutdown.impatient.clone();
-    let database = session.database().await?;
-    let mut archiver = session.archiver(database.pool())?;
+    let (database, mut archiver) = session.ready().await?;
     archiver.policy.accept_size = args.accept_size;
     let backfill = Arc::new(Backfill {
         archiver,

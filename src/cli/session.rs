@@ -101,28 +101,70 @@ impl Session {
 
     /// Sets up the client of the API.
     pub(super) fn signalwire(&self) -> anyhow::Result<SignalWire> {
-        SignalWire::new(self.config.signalwire()?).context("set up the API client")
+        signalwire(&self.config)
     }
 
-    /// Sets up all it takes to archive. Reads everything that may be wrong in the configuration
-    /// before anything is started.
+    /// Connects, brings the schema up to date, and meanwhile sets up what else it takes to archive.
+    pub(super) async fn ready(&self) -> anyhow::Result<(Database, Archiver)> {
+        let config = self.config.clone();
+        // Each of them reads the machine's certificates.
+        let clients = tokio::task::spawn_blocking(move || Clients::new(&config));
+        let (database, clients) = tokio::join!(self.database(), clients);
+        let database = database?;
+        match clients? {
+            Ok(clients) => {
+                let archiver = clients.archiver(&self.config, database.pool())?;
+                Ok((database, archiver))
+            }
+            Err(error) => {
+                database.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Sets up all it takes to archive.
     pub(super) fn archiver(&self, pool: &PgPool) -> anyhow::Result<Archiver> {
-        let config = &self.config;
-        let signalwire = config.signalwire()?;
+        Clients::new(&self.config)?.archiver(&self.config, pool)
+    }
+
+    /// Fails now rather than after the database was started, if a section is missing.
+    pub(super) fn demand_everything(&self) -> Result<(), crate::config::ConfigError> {
+        self.config.signalwire()?;
+        self.config.storage()?;
+        Ok(())
+    }
+}
+
+/// The ways to the world outside.
+struct Clients {
+    signalwire: SignalWire,
+    media: MediaClient,
+    storage: Storage,
+}
+
+impl Clients {
+    /// Reads everything that may be wrong in the configuration before anything is started.
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let settings = config.signalwire()?;
         let policy = LinkPolicy {
-            require_https: signalwire.require_https,
-            allow_private: signalwire.allow_private_media,
+            require_https: settings.require_https,
+            allow_private: settings.allow_private_media,
         };
-        Ok(Archiver {
-            queue: Queue::new(
-                pool.clone(),
-                signalwire.project_id.clone(),
-                holder(),
-                config.worker.lease,
-            ),
-            signalwire: self.signalwire()?,
+        Ok(Self {
+            signalwire: signalwire(config)?,
             media: MediaClient::new(&config.transfer, policy).context("set up the media client")?,
-            storage: self.storage()?,
+            storage: Storage::open(config.storage()?)?,
+        })
+    }
+
+    fn archiver(self, config: &Config, pool: &PgPool) -> anyhow::Result<Archiver> {
+        let project_id = config.signalwire()?.project_id.clone();
+        Ok(Archiver {
+            queue: Queue::new(pool.clone(), project_id, holder(), config.worker.lease),
+            signalwire: self.signalwire,
+            media: self.media,
+            storage: self.storage,
             memory: MemoryBudget::new(config.transfer.buffer_bytes()),
             policy: Policy {
                 max_attempts: config.worker.max_attempts,
@@ -132,13 +174,10 @@ impl Session {
             breaker: Breaker::default(),
         })
     }
+}
 
-    /// Fails now rather than after the database was started, if a section is missing.
-    pub(super) fn demand_everything(&self) -> Result<(), crate::config::ConfigError> {
-        self.config.signalwire()?;
-        self.config.storage()?;
-        Ok(())
-    }
+fn signalwire(config: &Config) -> anyhow::Result<SignalWire> {
+    SignalWire::new(config.signalwire()?).context("set up the API client")
 }
 
 /// This process's name in `leased_by` and in the audit.
