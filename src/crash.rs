@@ -2,6 +2,7 @@
 //!
 //! `ARCHIVER_TEST_CRASH_AT=after-part:3` kills a debug build with SIGKILL when it comes to that
 //! place for the third time: no destructor runs and no buffer is written, as in a power cut.
+//! `ARCHIVER_TEST_PANIC_AT`, spelled alike, has it panic there once, as a defect would.
 
 /// A place in the life of a recording where a crash has to be harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,27 +68,44 @@ mod armed {
 
     use super::CrashPoint;
 
-    /// Where to die, and how often that place is passed alive.
-    static DEATH: LazyLock<Option<(CrashPoint, AtomicU32)>> = LazyLock::new(|| {
-        let order = env::var("ARCHIVER_TEST_CRASH_AT").ok()?;
+    static DEATH: LazyLock<Option<Order>> = LazyLock::new(|| order("ARCHIVER_TEST_CRASH_AT"));
+    static PANIC: LazyLock<Option<Order>> = LazyLock::new(|| order("ARCHIVER_TEST_PANIC_AT"));
+
+    /// Where it is to happen, and how often that place is passed before.
+    struct Order {
+        point: CrashPoint,
+        left: AtomicU32,
+    }
+
+    fn order(variable: &str) -> Option<Order> {
+        let order = env::var(variable).ok()?;
         let (name, nth) = order.split_once(':').unwrap_or((&order, "1"));
         let point = CrashPoint::ALL
             .into_iter()
             .find(|point| point.as_str() == name)
             .unwrap_or_else(|| panic!("{name} is no crash point"));
         let nth: u32 = nth.parse().expect("after the colon stands a number");
-        Some((point, AtomicU32::new(nth.saturating_sub(1))))
-    });
+        let left = AtomicU32::new(nth);
+        Some(Order { point, left })
+    }
+
+    impl Order {
+        /// Whether its time has come: once.
+        fn is_due(&self, point: CrashPoint) -> bool {
+            let one_less = |left: u32| left.checked_sub(1);
+            self.point == point
+                && self
+                    .left
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+                    == Ok(1)
+        }
+    }
 
     pub(super) fn pass(point: CrashPoint) {
-        let Some((death, left)) = &*DEATH else { return };
-        let alive = |left: u32| left.checked_sub(1);
-        if *death == point
-            && left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, alive)
-                .is_err()
-        {
+        let is_due = |order: &Option<Order>| order.as_ref().is_some_and(|it| it.is_due(point));
+        if is_due(&DEATH) {
             raise(Signal::SIGKILL).expect("a process may kill itself");
         }
+        assert!(!is_due(&PANIC), "ordered at {}", point.as_str());
     }
 }

@@ -1,5 +1,6 @@
 //! Killed at every place where it could hurt, by the real binary's own hand and SIGKILL.
 
+mod panics;
 mod paused;
 mod random;
 
