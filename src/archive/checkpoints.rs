@@ -1,48 +1,51 @@
 //! Writing down how far a transfer is, so that a kill at any moment costs little.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::hashing::Hashed;
+use crate::checkpoint::StoredPart;
+use crate::digest::Fingerprinting;
 use crate::error::chain;
-use crate::queue::{Claim, Queue, QueueError};
+use crate::queue::{Claim, Queue};
 use crate::storage::Upload;
 
 /// So many checkpoints per file, whatever its size.
 const CHECKPOINTS_PER_FILE: u64 = 64;
-/// At the end a database that takes longer than this is not waited for.
-const LAST_WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+/// A database that takes longer than this is not waited for: the next checkpoint says it, too.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
-/// The checkpoints of one upload, written while its bytes move on. One whose bytes cannot be joined
-/// with later ones has none.
-pub(super) struct Checkpoints<'a> {
-    queue: &'a Queue,
-    claim: &'a Claim,
+/// So long it is left alone then: every part would wait for it otherwise.
+const QUIET_FOR: Duration = Duration::from_secs(10);
+
+/// The checkpoints of one upload. One whose bytes cannot be joined with later ones has none.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
     upload_id: Option<String>,
     /// Parts from one checkpoint to the next.
     every: u32,
     saved: u32,
     /// The state after each of the last parts that were hashed.
     states: VecDeque<Hashed>,
-    writing: Option<Writing<'a>>,
+    due: Option<Due>,
+    /// A database that did not answer is left alone until then.
+    quiet_until: Option<Instant>,
 }
 
-/// A checkpoint on its way into the database.
-struct Writing<'a> {
-    /// Its last part.
+/// What is to be written.
+#[derive(Debug)]
+struct Due {
     number: u32,
-    written: Pin<Box<dyn Future<Output = Result<(), QueueError>> + Send + 'a>>,
+    parts: Vec<StoredPart>,
+    state: Fingerprinting,
 }
 
-impl<'a> Checkpoints<'a> {
+impl Checkpoints {
     /// Of an upload that has `saved` parts on record; `resumable` if its bytes can be joined with
     /// what another process fetches.
     pub(super) fn new(
-        (queue, claim): (&'a Queue, &'a Claim),
         upload: &Upload,
         resumable: bool,
         size_bytes: Option<u64>,
@@ -52,15 +55,14 @@ impl<'a> Checkpoints<'a> {
         let parts = size_bytes.unwrap_or(0).div_ceil(part_bytes.max(1));
         let upload_id = upload.resumable().map(|upload| upload.upload_id);
         Self {
-            queue,
-            claim,
             upload_id: upload_id.filter(|_| resumable),
             every: u32::try_from(parts / CHECKPOINTS_PER_FILE)
                 .unwrap_or(u32::MAX)
                 .max(1),
             saved,
             states: VecDeque::new(),
-            writing: None,
+            due: None,
+            quiet_until: None,
         }
     }
 
@@ -76,82 +78,57 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    /// Begins to write the next one, if one is due and none is on its way: a slow database gets
-    /// fewer of them, and holds nothing up.
-    pub(super) fn write_if_due(&mut self, upload: &Upload) {
-        self.write_after(self.every, upload);
+    /// Parts may have reached the store meanwhile.
+    pub(super) fn look_at(&mut self, upload: &Upload) {
+        self.look_from(upload, self.every);
     }
 
-    /// Waits until what is on its way is written; for ever if nothing is. May be called again after
-    /// it was cut off. What goes wrong is no reason to stop: the transfer goes on, and so does
+    /// Writes what is due. What goes wrong is no reason to stop: the transfer goes on, and so does
     /// whoever comes after it, from the checkpoint before.
-    pub(super) async fn written(&mut self) {
-        let Some(writing) = &mut self.writing else {
-            return std::future::pending().await;
+    pub(super) async fn save_if_due(&mut self, queue: &Queue, claim: &Claim) {
+        if self.quiet_until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        let (Some(upload_id), Some(due)) = (&self.upload_id, self.due.take()) else {
+            return;
         };
-        let (number, result) = (writing.number, writing.written.as_mut().await);
-        self.writing = None;
-        match result {
-            Ok(()) => self.saved = number,
-            Err(error) => tracing::debug!(
-                recording.id = %self.claim.recording_id(), "no checkpoint: {}", chain(&error)
+        let saving = queue.save_checkpoint(claim, upload_id, &due.parts, &due.state);
+        match tokio::time::timeout(WRITTEN_WITHIN, saving).await {
+            Ok(Ok(())) => self.saved = due.number,
+            Ok(Err(error)) => tracing::debug!(
+                recording.id = %claim.recording_id(), "no checkpoint: {}", chain(&error)
             ),
+            Err(_) => {
+                tracing::debug!(
+                    recording.id = %claim.recording_id(),
+                    "no checkpoint: the database does not answer"
+                );
+                self.quiet_until = Some(Instant::now() + QUIET_FOR);
+            }
         }
     }
 
-    /// The transfer ends here, one way or another: writes down every part that the store has. An
-    /// upload cannot be shared between threads, so it is taken for its own.
-    pub(super) async fn write_last(&mut self, upload: &mut Upload) {
-        let until = Instant::now() + LAST_WRITTEN_WITHIN;
-        self.written_until(until).await;
-        self.write_after(1, upload);
-        self.written_until(until).await;
+    /// The transfer ends here, one way or another: every part that the store has is due.
+    pub(super) fn note_all(&mut self, upload: &Upload) {
+        self.look_from(upload, 1);
     }
 
-    async fn written_until(&mut self, until: Instant) {
-        if self.writing.is_some() && timeout_at(until, self.written()).await.is_err() {
-            tracing::debug!(
-                recording.id = %self.claim.recording_id(),
-                "no checkpoint: the database does not answer"
-            );
-        }
-    }
-
-    /// Begins to write the latest state whose parts are all stored, if it is so many parts from the
-    /// last one.
-    fn write_after(&mut self, parts: u32, upload: &Upload) {
+    /// The latest state whose parts are all stored is due, if it is far enough from the last one.
+    fn look_from(&mut self, upload: &Upload, every: u32) {
         while let Some((next, _)) = self.states.get(1)
             && *next <= upload.gapless()
         {
             self.states.pop_front();
         }
-        let Some(upload_id) = &self.upload_id else {
-            return;
-        };
-        if self.writing.is_none()
-            && let Some((number, state)) = self.states.front()
+        if let Some((number, state)) = self.states.front()
             && *number <= upload.gapless()
-            && *number >= self.saved.saturating_add(parts)
+            && *number >= self.saved.saturating_add(every)
         {
-            let (queue, claim, upload_id) = (self.queue, self.claim, upload_id.clone());
-            let (parts, state) = (upload.stored(self.saved + 1..=*number), state.clone());
-            self.writing = Some(Writing {
+            self.due = Some(Due {
                 number: *number,
-                written: Box::pin(async move {
-                    queue
-                        .save_checkpoint(claim, &upload_id, &parts, &state)
-                        .await
-                }),
+                parts: upload.stored(self.saved + 1..=*number),
+                state: state.clone(),
             });
         }
-    }
-}
-
-impl fmt::Debug for Checkpoints<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checkpoints")
-            .field("upload_id", &self.upload_id)
-            .field("saved", &self.saved)
-            .finish_non_exhaustive()
     }
 }

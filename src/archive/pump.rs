@@ -16,7 +16,7 @@ impl Archiver {
         mut download: Download,
         hashing: &mut Hashing,
         upload: &mut Upload,
-        checkpoints: &mut Checkpoints<'_>,
+        checkpoints: &mut Checkpoints,
     ) -> Result<(), ArchiveError> {
         loop {
             tokio::select! {
@@ -30,9 +30,9 @@ impl Archiver {
                 },
                 stored = upload.one_more_stored() => stored?,
                 hashed = hashing.hashed() => checkpoints.note(hashed),
-                () = checkpoints.written() => {}
             }
-            checkpoints.write_if_due(upload);
+            checkpoints.look_at(upload);
+            checkpoints.save_if_due(&self.queue, job.claim).await;
         }
     }
 

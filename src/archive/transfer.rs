@@ -20,13 +20,13 @@ const LAST_PARTS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A transfer in the middle.
 #[derive(Debug)]
-struct Moving<'a> {
+struct Moving {
     upload: Upload,
     /// `None`: every byte is in the store already.
     download: Option<Download>,
     /// `None` once it has come to its end.
     hashing: Option<Hashing>,
-    checkpoints: Checkpoints<'a>,
+    checkpoints: Checkpoints,
 }
 
 impl Archiver {
@@ -74,11 +74,11 @@ impl Archiver {
 
     /// Goes on with the upload that got furthest, if store and source agree that it can be gone on
     /// with. All others are aborted.
-    async fn go_on<'a>(
-        &'a self,
-        job: &Job<'a>,
+    async fn go_on(
+        &self,
+        job: &Job<'_>,
         left: Vec<LeftUpload>,
-    ) -> Result<Option<Moving<'a>>, ArchiveError> {
+    ) -> Result<Option<Moving>, ArchiveError> {
         let mut moving = None;
         for upload in left {
             if moving.is_none()
@@ -94,11 +94,11 @@ impl Archiver {
         Ok(moving)
     }
 
-    async fn resume<'a>(
-        &'a self,
-        job: &Job<'a>,
+    async fn resume(
+        &self,
+        job: &Job<'_>,
         checkpoint: Checkpoint,
-    ) -> Result<Option<Moving<'a>>, ArchiveError> {
+    ) -> Result<Option<Moving>, ArchiveError> {
         let expected = self.expected(job.recording);
         let Some(offset_bytes) = checkpoint.offset_bytes() else {
             return Ok(None);
@@ -136,17 +136,15 @@ impl Archiver {
             "going on where an earlier attempt stopped"
         );
         let saved = upload.gapless();
-        let on_record = (&self.queue, job.claim);
-        let size = Some(size_bytes);
         Ok(Some(Moving {
-            checkpoints: Checkpoints::new(on_record, &upload, true, size, part_bytes, saved),
+            checkpoints: Checkpoints::new(&upload, true, Some(size_bytes), part_bytes, saved),
             upload,
             download,
             hashing: Some(Hashing::start(checkpoint.fingerprinting, Some(size_bytes))),
         }))
     }
 
-    async fn begin<'a>(&'a self, job: &Job<'a>) -> Result<Moving<'a>, ArchiveError> {
+    async fn begin(&self, job: &Job<'_>) -> Result<Moving, ArchiveError> {
         let expected = self.expected(job.recording);
         let first_bytes = self.part_plan(expected.size_bytes)?.part_bytes;
         let opened = self.media.open(job.link, &expected, first_bytes, None);
@@ -182,12 +180,11 @@ impl Archiver {
             CrashPoint::AfterRememberUpload.pass();
         }
         job.progress.start(size_bytes, 0);
-        let (on_record, resumable) = ((&self.queue, job.claim), source.validator().is_some());
-        let part_bytes = parts.part_bytes;
+        let resumable = source.validator().is_some();
         Ok(Moving {
-            checkpoints: Checkpoints::new(on_record, &upload, resumable, size_bytes, part_bytes, 0),
+            checkpoints: Checkpoints::new(&upload, resumable, size_bytes, parts.part_bytes, 0),
             upload,
-            download: Some(source.download(part_bytes, &self.memory, job.progress)),
+            download: Some(source.download(parts.part_bytes, &self.memory, job.progress)),
             hashing: Some(Hashing::start(Fingerprinting::new(), size_bytes)),
         })
     }
@@ -215,7 +212,7 @@ impl Archiver {
     async fn send(
         &self,
         job: &Job<'_>,
-        moving: &mut Moving<'_>,
+        moving: &mut Moving,
     ) -> Result<(Fingerprint, Published), ArchiveError> {
         let (upload, checkpoints) = (&mut moving.upload, &mut moving.checkpoints);
         let fingerprint = unless(job.stop, async {
@@ -227,7 +224,8 @@ impl Archiver {
             }
             upload.finish_parts().await?;
             let fingerprint = all_hashed(&mut moving.hashing, checkpoints).await?;
-            checkpoints.write_last(upload).await;
+            checkpoints.note_all(upload);
+            checkpoints.save_if_due(&self.queue, job.claim).await;
             // A worker whose lease has passed on must not publish. From here on only short
             // requests are left, and a lease that is lost meanwhile cuts them off.
             if upload.resumable().is_some() {
@@ -259,7 +257,7 @@ impl Archiver {
     async fn end(
         &self,
         job: &Job<'_>,
-        mut moving: Moving<'_>,
+        mut moving: Moving,
         result: &Result<(Fingerprint, Published), ArchiveError>,
     ) {
         match result {
@@ -276,7 +274,8 @@ impl Archiver {
                     drop(all_hashed(&mut moving.hashing, checkpoints).await);
                 };
                 drop(tokio::time::timeout(LAST_PARTS_WITHIN, last_parts).await);
-                checkpoints.write_last(upload).await;
+                checkpoints.note_all(upload);
+                checkpoints.save_if_due(&self.queue, job.claim).await;
                 if !checkpoints.any() {
                     self.abort(job, moving.upload).await;
                 }
@@ -342,7 +341,7 @@ impl Archiver {
 /// Waits until every part that came is hashed.
 async fn all_hashed(
     hashing: &mut Option<Hashing>,
-    checkpoints: &mut Checkpoints<'_>,
+    checkpoints: &mut Checkpoints,
 ) -> Result<Fingerprint, ArchiveError> {
     let Some(hashing) = hashing.take() else {
         return Err(TransferError::Lost.into());
