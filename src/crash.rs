@@ -71,7 +71,7 @@ mod armed {
     static DEATH: LazyLock<Option<Order>> = LazyLock::new(|| order("ARCHIVER_TEST_CRASH_AT"));
     static PANIC: LazyLock<Option<Order>> = LazyLock::new(|| order("ARCHIVER_TEST_PANIC_AT"));
 
-    /// Where it is to happen, and how often that place is passed before.
+    /// Where it is to happen, and at which pass from now on, counted from 1.
     struct Order {
         point: CrashPoint,
         left: AtomicU32,

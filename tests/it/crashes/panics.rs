@@ -4,7 +4,7 @@ use recording_archiver::crash::CrashPoint;
 use recording_archiver::simulator::SimulatedRecording;
 use uuid::Uuid;
 
-use super::SIZE;
+use super::{LOST, SIZE};
 use crate::harness::binary::Binary;
 use crate::harness::s3::SECRET_ACCESS_KEY;
 use crate::harness::secrets::demand_no_secret;
@@ -35,5 +35,15 @@ async fn a_panic_anywhere_costs_one_attempt_and_tells_no_secret() {
             .await
             .demand_code(0);
         world.demand_archived(id).await;
+        let attempts = world.attempts(id).await;
+        let outcomes: Vec<_> = attempts
+            .iter()
+            .filter_map(|it| it.outcome.as_deref())
+            .collect();
+        let expected = match point {
+            CrashPoint::AfterSettle => &["archived"][..],
+            _ => LOST,
+        };
+        assert_eq!(outcomes, expected, "{at}");
     }
 }
