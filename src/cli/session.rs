@@ -113,7 +113,7 @@ impl Session {
         let database = database?;
         match clients? {
             Ok(clients) => {
-                let archiver = clients.archiver(&self.config, database.pool())?;
+                let archiver = clients.archiver(&self.config, database.pool());
                 Ok((database, archiver))
             }
             Err(error) => {
@@ -125,7 +125,7 @@ impl Session {
 
     /// Sets up all it takes to archive.
     pub(super) fn archiver(&self, pool: &PgPool) -> anyhow::Result<Archiver> {
-        Clients::new(&self.config)?.archiver(&self.config, pool)
+        Ok(Clients::new(&self.config)?.archiver(&self.config, pool))
     }
 
     /// Fails now rather than after the database was started, if a section is missing.
@@ -138,13 +138,14 @@ impl Session {
 
 /// The ways to the world outside.
 struct Clients {
+    project_id: String,
     signalwire: SignalWire,
     media: MediaClient,
     storage: Storage,
 }
 
 impl Clients {
-    /// Reads everything that may be wrong in the configuration before anything is started.
+    /// Reads everything that may be wrong in these sections of the configuration.
     fn new(config: &Config) -> anyhow::Result<Self> {
         let settings = config.signalwire()?;
         let policy = LinkPolicy {
@@ -152,16 +153,17 @@ impl Clients {
             allow_private: settings.allow_private_media,
         };
         Ok(Self {
+            project_id: settings.project_id.clone(),
             signalwire: signalwire(config)?,
             media: MediaClient::new(&config.transfer, policy).context("set up the media client")?,
             storage: Storage::open(config.storage()?)?,
         })
     }
 
-    fn archiver(self, config: &Config, pool: &PgPool) -> anyhow::Result<Archiver> {
-        let project_id = config.signalwire()?.project_id.clone();
-        Ok(Archiver {
-            queue: Queue::new(pool.clone(), project_id, holder(), config.worker.lease),
+    fn archiver(self, config: &Config, pool: &PgPool) -> Archiver {
+        let lease = config.worker.lease;
+        Archiver {
+            queue: Queue::new(pool.clone(), self.project_id, holder(), lease),
             signalwire: self.signalwire,
             media: self.media,
             storage: self.storage,
@@ -172,7 +174,7 @@ impl Clients {
                 accept_size: false,
             },
             breaker: Breaker::default(),
-        })
+        }
     }
 }
 
