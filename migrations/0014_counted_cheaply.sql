@@ -1,6 +1,7 @@
 -- Settling a recording counts it, and PL/pgSQL compiles what it meets anew in each transaction: it
--- is the number of expressions and statements that costs, not what they do. So a claim meets none,
--- and the first that is heard of a recording, which is what most settling is, one row of one table.
+-- is the number of expressions and statements that costs, not what they do. So a claim meets two of
+-- them, and the first that is heard of a recording, which is what most settling is, writes one row of
+-- one table.
 
 -- Until all of this is there, nobody writes (about a minute for 5,000,000 recordings).
 LOCK TABLE archiver.recordings IN SHARE ROW EXCLUSIVE MODE;
@@ -68,14 +69,13 @@ COMMENT ON COLUMN archiver.kept_costs.sized_costs IS 'Recordings of known cost a
 COMMENT ON COLUMN archiver.kept_costs.sized_cost_usd IS 'Exact sum of their costs.';
 COMMENT ON COLUMN archiver.kept_costs.provisional_usd IS 'Exact sum of the costs that are not final.';
 
--- Folding. Who counts calls it, because a trigger's condition is read anew for each row counted. The
--- number is odd, so that whoever always writes two rows comes upon it as well. It is done with the
--- rights and the search path of who counts.
+-- Folding. Who counts calls it, because a trigger's condition is read anew for each row counted. It is
+-- done with the rights and the search path of who counts.
 
-CREATE FUNCTION archiver.is_time_to_fold(last_total_id bigint) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $$ SELECT last_total_id % 4001 = 0 $$;
-COMMENT ON FUNCTION archiver.is_time_to_fold(bigint) IS
-    'Whether the table has grown by a few thousand rows, as the last row that was written tells.';
+CREATE FUNCTION archiver.is_time_to_fold(last_total_id bigint, written bigint) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT last_total_id % 4000 < written $$;
+COMMENT ON FUNCTION archiver.is_time_to_fold(bigint, bigint) IS
+    'Whether one of the rows that were just written, of which the last has this number, was the four thousandth since the last time.';
 
 DROP TRIGGER fold ON archiver.cost_totals;
 DROP TRIGGER fold ON archiver.read_totals;
@@ -154,6 +154,9 @@ COMMENT ON FUNCTION archiver.fold_read_totals() IS
 
 CREATE OR REPLACE FUNCTION archiver.count_new() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    written bigint;
+    written_reads bigint;
 BEGIN
     -- Mostly there is nothing but IDs.
     IF NOT EXISTS (SELECT FROM new_rows
@@ -163,6 +166,7 @@ BEGIN
                (recordings, archived, timed, duration_secs, sized, size_bytes, provisional, cost_usd,
                 timed_costs, timed_cost_usd, sized_costs, sized_cost_usd, provisional_usd)
         SELECT count(*), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM new_rows HAVING count(*) > 0;
+        GET DIAGNOSTICS written = ROW_COUNT;
     ELSE
         INSERT INTO archiver.cost_totals
                (billing_month, project_id, cost_scale, recordings, archived, archived_bytes, timed,
@@ -187,20 +191,22 @@ BEGIN
           FROM new_rows r
          CROSS JOIN (SELECT max(final_after) AS final_after FROM archiver.finance_rules) rules
          GROUP BY 1, 2, 3;
+        GET DIAGNOSTICS written = ROW_COUNT;
         INSERT INTO archiver.read_totals (verified_on, recordings, size_bytes)
         SELECT (r.verified_at AT TIME ZONE 'UTC')::date, count(*), sum(r.size_bytes)
           FROM new_rows r
          WHERE r.state = 'archived' AND r.verified_at IS NOT NULL
          GROUP BY 1;
-        IF FOUND THEN
-            IF archiver.is_time_to_fold(currval('archiver.read_totals_total_id_seq')) THEN
-                PERFORM archiver.fold_read_totals();
-            END IF;
-        END IF;
+        GET DIAGNOSTICS written_reads = ROW_COUNT;
     END IF;
     -- Who has written no row cannot ask for its number.
-    IF EXISTS (SELECT FROM new_rows) THEN
-        IF archiver.is_time_to_fold(currval('archiver.cost_totals_total_id_seq')) THEN
+    IF written_reads > 0 THEN
+        IF archiver.is_time_to_fold(currval('archiver.read_totals_total_id_seq'), written_reads) THEN
+            PERFORM archiver.fold_read_totals();
+        END IF;
+    END IF;
+    IF written > 0 THEN
+        IF archiver.is_time_to_fold(currval('archiver.cost_totals_total_id_seq'), written) THEN
             PERFORM archiver.fold_cost_totals();
         END IF;
     END IF;
@@ -213,12 +219,12 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     was_final boolean;
     is_final boolean;
-    is_same boolean;
+    written bigint := 0;
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.state <> 'archived'
        AND num_nonnulls(OLD.billing_month, OLD.project_id, OLD.duration_secs, OLD.size_bytes,
                         OLD.cost_usd) = 0 THEN
-        -- Given up, or tried again, with as little known as before.
+        -- A claim, or given up, with as little known as before.
         IF NEW.state <> 'archived'
            AND num_nonnulls(NEW.billing_month, NEW.project_id, NEW.duration_secs, NEW.size_bytes,
                             NEW.cost_usd) = 0 THEN
@@ -226,32 +232,40 @@ BEGIN
         END IF;
         INSERT INTO archiver.cost_totals
                (described, billing_month, project_id, cost_scale, recordings, archived, archived_bytes,
-                timed, duration_secs, sized, size_bytes,
-                provisional,
-                cost_usd, timed_costs, timed_cost_usd, sized_costs, sized_cost_usd,
-                provisional_usd)
+                timed, duration_secs, sized, size_bytes, provisional, cost_usd, timed_costs,
+                timed_cost_usd, sized_costs, sized_cost_usd, provisional_usd)
         SELECT 1, NEW.billing_month, NEW.project_id, scale(NEW.cost_usd), 1,
                (NEW.state = 'archived')::int,
                CASE WHEN NEW.state = 'archived' THEN NEW.size_bytes ELSE 0 END,
                (NEW.duration_secs IS NOT NULL)::int, coalesce(NEW.duration_secs, 0),
                (NEW.size_bytes IS NOT NULL)::int, coalesce(NEW.size_bytes, 0),
-               CASE WHEN NEW.cost_usd IS NULL
-                      OR NEW.recording_status = 'completed'
-                         AND (NEW.source_deleted_at IS NOT NULL
-                              OR NEW.cost_observed_at - NEW.cost_changed_at >= rules.final_after)
-                    THEN 0 ELSE 1 END,
+               CASE WHEN NEW.cost_usd IS NULL OR rule.is_final THEN 0 ELSE 1 END,
                coalesce(NEW.cost_usd, 0),
                CASE WHEN NEW.cost_usd IS NOT NULL AND NEW.duration_secs > 0 THEN 1 ELSE 0 END,
                CASE WHEN NEW.duration_secs > 0 THEN coalesce(NEW.cost_usd, 0) ELSE 0 END,
                CASE WHEN NEW.cost_usd IS NOT NULL AND NEW.size_bytes > 0 THEN 1 ELSE 0 END,
                CASE WHEN NEW.size_bytes > 0 THEN coalesce(NEW.cost_usd, 0) ELSE 0 END,
-               CASE WHEN NEW.cost_usd IS NULL
-                      OR NEW.recording_status = 'completed'
-                         AND (NEW.source_deleted_at IS NOT NULL
-                              OR NEW.cost_observed_at - NEW.cost_changed_at >= rules.final_after)
-                    THEN 0 ELSE NEW.cost_usd END
-          FROM (VALUES (1)) one LEFT JOIN archiver.finance_rules rules ON true;
+               CASE WHEN NEW.cost_usd IS NULL OR rule.is_final THEN 0 ELSE NEW.cost_usd END
+          FROM (VALUES (1)) one
+          -- An aggregate, as elsewhere, would be a node more to set up.
+          LEFT JOIN archiver.finance_rules rules ON true
+         CROSS JOIN LATERAL (SELECT NEW.recording_status = 'completed'
+                                    AND (NEW.source_deleted_at IS NOT NULL
+                                         OR NEW.cost_observed_at - NEW.cost_changed_at
+                                            >= rules.final_after) AS is_final) rule;
+        GET DIAGNOSTICS written = ROW_COUNT;
     ELSE
+        -- A claim, or a wait.
+        IF TG_OP = 'UPDATE'
+           AND (OLD.state = 'archived', OLD.billing_month, OLD.project_id, OLD.duration_secs,
+                OLD.size_bytes, OLD.cost_usd, scale(OLD.cost_usd), OLD.recording_status,
+                OLD.cost_observed_at, OLD.cost_changed_at, OLD.source_deleted_at, OLD.verified_at)
+               IS NOT DISTINCT FROM
+               (NEW.state = 'archived', NEW.billing_month, NEW.project_id, NEW.duration_secs,
+                NEW.size_bytes, NEW.cost_usd, scale(NEW.cost_usd), NEW.recording_status,
+                NEW.cost_observed_at, NEW.cost_changed_at, NEW.source_deleted_at, NEW.verified_at) THEN
+            RETURN NULL;
+        END IF;
         SELECT OLD.recording_status = 'completed'
                AND (OLD.source_deleted_at IS NOT NULL
                     OR OLD.cost_observed_at - OLD.cost_changed_at >= max(final_after)),
@@ -260,14 +274,13 @@ BEGIN
                     OR NEW.cost_observed_at - NEW.cost_changed_at >= max(final_after))
           INTO was_final, is_final
           FROM archiver.finance_rules;
-        is_same := TG_OP = 'UPDATE'
-            AND (OLD.state = 'archived', OLD.billing_month, OLD.project_id, OLD.duration_secs,
-                 OLD.size_bytes, OLD.cost_usd, scale(OLD.cost_usd), was_final IS TRUE)
-                IS NOT DISTINCT FROM
-                (NEW.state = 'archived', NEW.billing_month, NEW.project_id, NEW.duration_secs,
-                 NEW.size_bytes, NEW.cost_usd, scale(NEW.cost_usd), is_final IS TRUE);
-        -- It is, where a price was confirmed, or an object read again.
-        IF NOT is_same THEN
+        -- Where a price was confirmed, or an object read again, no sum is another.
+        IF TG_OP = 'DELETE'
+           OR (OLD.state = 'archived', OLD.billing_month, OLD.project_id, OLD.duration_secs,
+               OLD.size_bytes, OLD.cost_usd, scale(OLD.cost_usd), was_final IS TRUE)
+              IS DISTINCT FROM
+              (NEW.state = 'archived', NEW.billing_month, NEW.project_id, NEW.duration_secs,
+               NEW.size_bytes, NEW.cost_usd, scale(NEW.cost_usd), is_final IS TRUE) THEN
             INSERT INTO archiver.cost_totals
                    (billing_month, project_id, cost_scale, recordings, archived, archived_bytes, timed,
                     duration_secs, sized, size_bytes, provisional, cost_usd, timed_costs,
@@ -293,12 +306,14 @@ BEGIN
                    AS r (one, state, billing_month, project_id, duration_secs, size_bytes, cost_usd,
                          is_final)
              WHERE r.one < 0 OR TG_OP = 'UPDATE';
+            GET DIAGNOSTICS written = ROW_COUNT;
         END IF;
     END IF;
     -- Who has written no row cannot ask for its number.
-    IF (CASE WHEN is_same THEN false
-             ELSE archiver.is_time_to_fold(currval('archiver.cost_totals_total_id_seq')) END) THEN
-        PERFORM archiver.fold_cost_totals();
+    IF written > 0 THEN
+        IF archiver.is_time_to_fold(currval('archiver.cost_totals_total_id_seq'), written) THEN
+            PERFORM archiver.fold_cost_totals();
+        END IF;
     END IF;
 
     IF OLD.verified_at IS NOT NULL OR NEW.verified_at IS NOT NULL THEN
@@ -310,8 +325,9 @@ BEGIN
          WHERE r.state = 'archived' AND r.verified_at IS NOT NULL
            AND (OLD.state, OLD.verified_at, OLD.size_bytes)
                IS DISTINCT FROM (NEW.state, NEW.verified_at, NEW.size_bytes);
-        IF FOUND THEN
-            IF archiver.is_time_to_fold(currval('archiver.read_totals_total_id_seq')) THEN
+        GET DIAGNOSTICS written = ROW_COUNT;
+        IF written > 0 THEN
+            IF archiver.is_time_to_fold(currval('archiver.read_totals_total_id_seq'), written) THEN
                 PERFORM archiver.fold_read_totals();
             END IF;
         END IF;
@@ -320,10 +336,9 @@ BEGIN
 END
 $$;
 
--- billing_month follows from started_at and created_at. No recording becomes archived, or is no
--- longer, without its finalized_at: a constraint ties the two. A claim writes neither.
+-- billing_month follows from started_at and created_at.
 DROP TRIGGER count_changed ON archiver.recordings;
-CREATE TRIGGER count_changed AFTER UPDATE OF finalized_at, project_id, started_at, created_at,
+CREATE TRIGGER count_changed AFTER UPDATE OF state, project_id, started_at, created_at,
     duration_secs, size_bytes, cost_usd, recording_status, cost_observed_at, cost_changed_at,
     source_deleted_at, verified_at
     ON archiver.recordings

@@ -122,6 +122,10 @@ const CHANGES: &[&str] = &[
             state = 'failed', error_kind = 'not_found', error_message = 'gone', finalized_at = now(),
             lease_token = NULL, lease_expires_at = NULL, leased_by = NULL
       WHERE recording_id IN (SELECT some_of(0.1))",
+    // By hand, in a way that the program has not.
+    "UPDATE archiver.recordings SET
+            state = 'failed', error_kind = 'not_found', error_message = 'gone'
+      WHERE state = 'archived' AND recording_id IN (SELECT some_of(0.1))",
     "UPDATE archiver.recordings SET
             state = 'in_progress', lease_token = gen_random_uuid(), lease_expires_at = now(),
             leased_by = 'host', finalized_at = NULL
@@ -150,8 +154,8 @@ async fn whatever_several_writers_do_at_once_the_sums_are_those_of_the_rows() {
     // Folded often, so that writers meet at it.
     execute(
         &pool,
-        "CREATE OR REPLACE FUNCTION archiver.is_time_to_fold(last_total_id bigint) RETURNS boolean
-         LANGUAGE sql IMMUTABLE AS 'SELECT last_total_id % 19 = 0'",
+        "CREATE OR REPLACE FUNCTION archiver.is_time_to_fold(last_total_id bigint, written bigint)
+         RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT last_total_id % 20 < written'",
     )
     .await;
     let writers = (0..4).map(|_| {
@@ -345,22 +349,50 @@ async fn whoever_folds_holds_up_nobody_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn changes_that_each_write_two_rows_are_folded_too() {
+async fn statements_that_write_several_rows_are_folded_too() {
     let database = migrated_database().await;
     let pool = database.pool();
-    execute(
-        &pool,
-        "INSERT INTO archiver.recordings (recording_id, cost_usd) VALUES (gen_random_uuid(), 1);
-         DO $$ BEGIN FOR n IN 1..4500 LOOP
-             UPDATE archiver.recordings SET cost_usd = n;
-         END LOOP; END $$",
-    )
-    .await;
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM archiver.cost_totals")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
-    assert!(kept <= 4001, "{kept} rows of 9,001");
+    for (table, statement) in [
+        // Two rows a change: what was, and what is.
+        (
+            "cost_totals",
+            "INSERT INTO archiver.recordings (recording_id, cost_usd) VALUES (gen_random_uuid(), 1);
+             DO $$ BEGIN FOR n IN 1..4500 LOOP
+                 UPDATE archiver.recordings SET cost_usd = n;
+             END LOOP; END $$",
+        ),
+        // A row a project.
+        (
+            "cost_totals",
+            "DO $$ BEGIN FOR n IN 1..180 LOOP
+                 INSERT INTO archiver.recordings (recording_id, project_id)
+                 SELECT gen_random_uuid(), p FROM generate_series(1, 50) p;
+             END LOOP; END $$",
+        ),
+        (
+            "read_totals",
+            "INSERT INTO archiver.recordings
+                    (recording_id, state, object_url, object_key, size_bytes, sha256, crc64nvme,
+                     evidence, archived_at, finalized_at, verified_at)
+             VALUES ('c22d24f6-5a47-4597-9a23-c7d01e696b92', 'archived', 'file:///a', 'a', 1,
+                     sha256(''), '', 'parts', now(), now(), now());
+             DO $$ BEGIN FOR n IN 1..4500 LOOP
+                 UPDATE archiver.recordings SET verified_at = verified_at + interval '1 min'
+                  WHERE recording_id = 'c22d24f6-5a47-4597-9a23-c7d01e696b92';
+             END LOOP; END $$",
+        ),
+    ] {
+        execute(&pool, statement).await;
+        let kept = format!("SELECT count(*) FROM archiver.{table}");
+        let kept: i64 = sqlx::query_scalar(AssertSqlSafe(kept))
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert!(
+            kept <= 4000 + 50,
+            "{kept} rows of 9,000 after {statement}"
+        );
+    }
     demand_plain_answers(&pool).await;
 }
 
