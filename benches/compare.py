@@ -712,10 +712,11 @@ def compete(bench, work):
             continue
         size = bench.sizes[bench.media[contestant.world][1]]
         everybody[contestant.label] = Numbers(everybody, contestant.files, size)
+    present = [it for it in work.contestants if it.label in everybody]
     for number in range(bench.options.rounds):
-        for contestant in work.contestants:
-            if contestant.label not in everybody:
-                continue
+        # Another one begins each time: what a run leaves behind is met by the next one.
+        first = number % len(present)
+        for contestant in present[first:] + present[:first]:
             said = f"{work.name}, round {number + 1}, {contestant.label}"
             try:
                 sample = bench.run(contestant)
