@@ -108,7 +108,7 @@ pub enum PartsDiffer {
 /// Holds the parts against the bytes as they were read: none lost, doubled, swapped or altered.
 pub fn check_parts(parts: &[StoredPart], read: &Fingerprint) -> Result<(), PartsDiffer> {
     let mut sum = 0;
-    let mut combined = Crc64Nvme::of(&[]);
+    let mut combined = Crc64Nvme::EMPTY;
     let usual = parts.first().map_or(0, |part| part.size_bytes);
     for (expected, part) in (1..).zip(parts) {
         if part.number != expected {

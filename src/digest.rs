@@ -65,15 +65,32 @@ impl Crc64Nvme {
         Some(Self(u64::from_be_bytes(bytes)))
     }
 
+    /// The checksum of no bytes.
+    pub const EMPTY: Self = Self(0);
+
     /// The checksum of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(crc_fast::crc64_nvme(bytes))
+        Self::EMPTY.and(bytes)
+    }
+
+    /// The checksum of what `self` is of, followed by these bytes.
+    #[must_use]
+    pub fn and(self, bytes: &[u8]) -> Self {
+        let algorithm = crc_fast::CrcAlgorithm::Crc64Nvme;
+        let mut running = crc_fast::Digest::new_with_init_state(algorithm, self.state());
+        running.update(bytes);
+        Self(running.finalize())
     }
 
     /// The checksum of what `self` is of, followed by `next_bytes` bytes that `next` is of.
     #[must_use]
     pub fn followed_by(self, next: Self, next_bytes: u64) -> Self {
         Self(polynomial::product(self.0, polynomial::shift(next_bytes)) ^ next.0)
+    }
+
+    /// What the calculation goes on from: CRC-64/NVME inverts it at the end.
+    const fn state(self) -> u64 {
+        !self.0
     }
 }
 
@@ -108,7 +125,7 @@ const PIECE_BYTES: usize = 16 * 1024;
 pub struct Fingerprinting {
     size_bytes: u64,
     sha256: Sha256,
-    crc64nvme: crc_fast::Digest,
+    crc64nvme: Crc64Nvme,
 }
 
 impl Fingerprinting {
@@ -116,7 +133,7 @@ impl Fingerprinting {
         Self {
             size_bytes: 0,
             sha256: Sha256::new(),
-            crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
+            crc64nvme: Crc64Nvme::EMPTY,
         }
     }
 
@@ -124,9 +141,17 @@ impl Fingerprinting {
         self.size_bytes += bytes.len() as u64;
         // Both see each piece while it is in the processor's cache: a part is larger than that.
         for piece in bytes.chunks(PIECE_BYTES) {
-            self.crc64nvme.update(piece);
+            self.crc64nvme = self.crc64nvme.and(piece);
             self.sha256.update(piece);
         }
+    }
+
+    /// Takes bytes in whose checksum was taken before.
+    pub fn update_checked(&mut self, bytes: &[u8], checksum: Crc64Nvme) {
+        let more_bytes = bytes.len() as u64;
+        self.size_bytes += more_bytes;
+        self.crc64nvme = self.crc64nvme.followed_by(checksum, more_bytes);
+        self.sha256.update(bytes);
     }
 
     /// Bytes taken in so far.
@@ -139,7 +164,7 @@ impl Fingerprinting {
     pub fn save(&self) -> Vec<u8> {
         let mut saved = vec![SAVED_VERSION];
         saved.extend_from_slice(&self.size_bytes.to_be_bytes());
-        saved.extend_from_slice(&self.crc64nvme.get_state().to_be_bytes());
+        saved.extend_from_slice(&self.crc64nvme.state().to_be_bytes());
         saved.extend_from_slice(&self.sha256.serialize());
         // Every state is a possible one: only this tells a damaged one.
         saved.extend_from_slice(&Crc64Nvme::of(&saved).0.to_be_bytes());
@@ -158,10 +183,7 @@ impl Fingerprinting {
         Some(Self {
             size_bytes: u64::from_be_bytes(*size_bytes),
             sha256: Sha256::deserialize(sha256.try_into().ok()?).ok()?,
-            crc64nvme: crc_fast::Digest::new_with_init_state(
-                crc_fast::CrcAlgorithm::Crc64Nvme,
-                u64::from_be_bytes(*crc_state),
-            ),
+            crc64nvme: Crc64Nvme(!u64::from_be_bytes(*crc_state)),
         })
     }
 
@@ -169,7 +191,7 @@ impl Fingerprinting {
         Fingerprint {
             size_bytes: self.size_bytes,
             sha256: Sha256Digest(self.sha256.finalize().into()),
-            crc64nvme: Crc64Nvme(self.crc64nvme.finalize()),
+            crc64nvme: self.crc64nvme,
         }
     }
 }
@@ -263,8 +285,7 @@ mod tests {
     #[test]
     fn checksums_of_parts_combine_to_that_of_the_whole() {
         let bytes: Vec<u8> = (0..=255).cycle().take(70_001).collect();
-        let empty = Crc64Nvme::of(&[]);
-        let combined = bytes.chunks(8192).fold(empty, |whole, part| {
+        let combined = bytes.chunks(8192).fold(Crc64Nvme::EMPTY, |whole, part| {
             whole.followed_by(Crc64Nvme::of(part), part.len() as u64)
         });
         assert_eq!(combined, fingerprint(&bytes).crc64nvme);

@@ -20,10 +20,11 @@
 //! 3. *metadata*: the API is asked afresh, which also signs a fresh link
 //!    ([`signalwire::SignalWire::recording`]).
 //! 4. *plan, fetch, hash, upload*: the first answer tells size and validator; parallel ranges fill
-//!    buffers of one budget ([`memory`]) and come out in order ([`transfer`]), are hashed on a
-//!    thread of their own ([`digest`]) and sent as parts ([`storage::Upload`]). What breaks is gone
-//!    on with from its last good byte; how far it got is written down ([`checkpoint`]), so that
-//!    another process can go on after a kill.
+//!    buffers of one budget ([`memory`]), their CRC64NVME taken as they come off the wire, and come
+//!    out in order ([`transfer`]), are hashed by SHA-256 on a thread of their own ([`digest`]) and
+//!    sent as parts ([`storage::Upload`]), which a store that verifies holds against that CRC. What
+//!    breaks is gone on with from its last good byte; how far it got is written down
+//!    ([`checkpoint`]), so that another process can go on after a kill.
 //! 5. *publish*: the parts are held against the bytes as they were read; then the object appears
 //!    under its key, unless something stands there.
 //! 6. *prove*: by the whole object's checksum or the parts' where the store was probed to refuse

@@ -27,6 +27,7 @@ pub mod key;
 mod look;
 mod manifest;
 mod multipart;
+mod part;
 mod parts;
 mod probe;
 mod proof;
@@ -82,7 +83,7 @@ pub struct Storage {
 
 #[derive(Debug)]
 enum Backend {
-    S3(S3),
+    S3(Arc<S3>),
     Local(Arc<dyn ObjectStore>),
 }
 
@@ -108,7 +109,7 @@ impl Storage {
     pub fn open(config: &StorageConfig) -> Result<Self, OpenStorageError> {
         let backend = match &config.location {
             StorageLocation::S3 { bucket, prefix } => {
-                Backend::S3(S3::open(config, bucket, prefix)?)
+                Backend::S3(Arc::new(S3::open(config, bucket, prefix)?))
             }
             StorageLocation::File { root } => {
                 std::fs::create_dir_all(root).map_err(|source| {

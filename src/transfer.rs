@@ -11,6 +11,8 @@
 //!   what is known: size, validator, whether ranges may be joined.
 //! - [`Source::download`] starts the connections. Each takes the next part of the plan with a buffer
 //!   from the recording's share of memory and fetches it, again and again from its last good byte.
+//! - Each chunk's CRC64NVME is taken before it is copied into the part's buffer: whatever becomes of
+//!   the bytes from there on, the part's checksum tells.
 //! - [`Download::next`] hands the parts over in order. A link that died is the caller's to renew,
 //!   once for all connections ([`Download::relink`]).
 //!
@@ -37,5 +39,6 @@ pub use client::MediaClient;
 pub use error::TransferError;
 pub use guard::LinkPolicy;
 pub use limits::Traffic;
+pub use plan::Part;
 pub use source::{Expected, Resume, Source};
-pub use window::{Download, Next, Part};
+pub use window::{Download, Next};

@@ -1,11 +1,11 @@
 //! Taking the fingerprint of a file, part after part: on a thread of its own, while other threads
 //! move its bytes.
 
-use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::digest::Fingerprinting;
+use crate::transfer::Part;
 
 /// Hashing less than this takes less time than handing it to another thread.
 const HASHED_HERE_BYTES: u64 = 512 * 1024;
@@ -18,7 +18,7 @@ pub(super) type Hashed = (u32, Fingerprinting);
 pub(super) enum Hashing {
     Here(Box<Fingerprinting>),
     Elsewhere {
-        parts: UnboundedSender<(u32, Bytes)>,
+        parts: UnboundedSender<Part>,
         hashed: UnboundedReceiver<Hashed>,
         thread: JoinHandle<Fingerprinting>,
     },
@@ -30,12 +30,13 @@ impl Hashing {
         if size_bytes.is_some_and(|size| size <= HASHED_HERE_BYTES) {
             return Self::Here(Box::new(state));
         }
-        let (parts, mut given) = unbounded_channel::<(u32, Bytes)>();
+        let (parts, mut given) = unbounded_channel::<Part>();
         let (tell, hashed) = unbounded_channel();
         let thread = tokio::task::spawn_blocking(move || {
-            while let Some((number, bytes)) = given.blocking_recv() {
-                state.update(&bytes);
-                drop(bytes);
+            while let Some(part) = given.blocking_recv() {
+                state.update_checked(&part.bytes, part.crc64nvme);
+                let number = part.number;
+                drop(part);
                 // Nobody listens any more when the transfer was cut off.
                 drop(tell.send((number, state.clone())));
             }
@@ -49,11 +50,11 @@ impl Hashing {
     }
 
     /// Takes the next part; they must come in order.
-    pub(super) fn take_in(&mut self, number: u32, bytes: &Bytes) {
+    pub(super) fn take_in(&mut self, part: &Part) {
         match self {
-            Self::Here(state) => state.update(bytes),
+            Self::Here(state) => state.update_checked(&part.bytes, part.crc64nvme),
             // A thread that ended early panicked, which `finish` tells.
-            Self::Elsewhere { parts, .. } => drop(parts.send((number, bytes.clone()))),
+            Self::Elsewhere { parts, .. } => drop(parts.send(part.clone())),
         }
     }
 
@@ -88,7 +89,18 @@ impl Hashing {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::digest::Crc64Nvme;
+
+    fn part(number: u32, bytes: &'static [u8]) -> Part {
+        Part {
+            number,
+            bytes: Bytes::from_static(bytes),
+            crc64nvme: Crc64Nvme::of(bytes),
+        }
+    }
 
     #[tokio::test]
     async fn the_fingerprint_is_the_same_here_and_elsewhere() {
@@ -96,8 +108,8 @@ mod tests {
         whole.update(b"abcdef");
         for size_bytes in [Some(6), None] {
             let mut hashing = Hashing::start(Fingerprinting::new(), size_bytes);
-            hashing.take_in(1, &Bytes::from_static(b"abc"));
-            hashing.take_in(2, &Bytes::from_static(b"def"));
+            hashing.take_in(&part(1, b"abc"));
+            hashing.take_in(&part(2, b"def"));
             let (state, _) = hashing.finish().await.unwrap();
             assert_eq!(state.finish(), whole.clone().finish());
         }
@@ -106,10 +118,10 @@ mod tests {
     #[tokio::test]
     async fn every_state_is_told_once() {
         let mut hashing = Hashing::start(Fingerprinting::new(), None);
-        hashing.take_in(1, &Bytes::from_static(b"abc"));
+        hashing.take_in(&part(1, b"abc"));
         let (number, state) = hashing.hashed().await;
         assert_eq!((number, state.size_bytes()), (1, 3));
-        hashing.take_in(2, &Bytes::from_static(b"def"));
+        hashing.take_in(&part(2, b"def"));
         let (_, rest) = hashing.finish().await.unwrap();
         let sizes: Vec<_> = rest.iter().map(|(n, it)| (*n, it.size_bytes())).collect();
         assert_eq!(sizes, [(2, 6)]);

@@ -22,8 +22,8 @@ impl Archiver {
             tokio::select! {
                 next = download.next() => match next? {
                     Next::Part(part) => {
-                        hashing.take_in(part.number, &part.bytes);
-                        upload.send(part.number, part.bytes).await?;
+                        hashing.take_in(&part);
+                        upload.send(part.number, part.bytes, part.crc64nvme).await?;
                     }
                     Next::LinkDied => self.relink(job, &mut download).await?,
                     Next::End => return Ok(()),
@@ -50,7 +50,7 @@ impl Archiver {
         let mut hashing = Hashing::start(Fingerprinting::new(), source_bytes);
         loop {
             match download.next().await? {
-                Next::Part(part) => hashing.take_in(part.number, &part.bytes),
+                Next::Part(part) => hashing.take_in(&part),
                 Next::LinkDied => self.relink(job, &mut download).await?,
                 Next::End => break,
             }

@@ -105,6 +105,25 @@ impl StorageError {
         matches!(self, Self::Denied { said, .. } if codes::cure(said).is_some())
     }
 
+    /// A store may refuse a part for what became of its upload, which another one may not meet.
+    pub(super) fn worth_another_upload(self) -> Self {
+        match self {
+            Self::Refused { operation, said } => Self::Unavailable { operation, said },
+            error => error,
+        }
+    }
+
+    /// Whether a store may have refused a request for something that it does not know.
+    pub(super) fn is_not_understood(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Unavailable { said, .. } => {
+                said.contains("501 Not Implemented") || said.contains("NotImplemented")
+            }
+            _ => false,
+        }
+    }
+
     /// Translates an answer that is none of success.
     pub(super) fn said(operation: Operation, status: StatusCode, body: &str) -> Self {
         let said = match words(body) {

@@ -150,6 +150,7 @@ impl S3 {
                     query: &[("uploadId", upload_id)],
                     headers,
                     body: Bytes::from(body),
+                    ..Ask::default()
                 },
                 operation,
             )

@@ -52,6 +52,14 @@ pub(super) enum Verification {
 }
 
 impl Verification {
+    /// What uploads carry a checksum of.
+    pub(super) const fn algorithm(self) -> Option<Algorithm> {
+        match self {
+            Self::Signature => None,
+            Self::Asked(algorithm) | Self::Enforced(algorithm) => Some(algorithm),
+        }
+    }
+
     /// As it stands on record.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -216,7 +224,7 @@ impl S3 {
 }
 
 /// Whether a store may have refused a request for a header that it does not know.
-pub(super) fn is_not_understood(error: &object_store::Error) -> bool {
+fn is_not_understood(error: &object_store::Error) -> bool {
     let said = chain(error);
     let status = ["400 Bad Request", "501 Not Implemented"];
     status.iter().any(|status| said.contains(status))

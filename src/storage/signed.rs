@@ -15,6 +15,7 @@ use url::Url;
 use super::S3;
 use super::error::{Operation, StorageError};
 use super::http::{MAX_ANSWER_BYTES, MAX_LIST_BYTES};
+use crate::digest::Sha256Digest;
 
 /// A question is asked so often in all while the store has trouble.
 const TRIES: u32 = 4;
@@ -27,6 +28,18 @@ pub(super) struct Ask<'a> {
     pub(super) query: &'a [(&'a str, &'a str)],
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Bytes,
+    pub(super) signed_body: SignedBody,
+}
+
+/// How a signature covers the body.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum SignedBody {
+    #[default]
+    Whole,
+    /// By its SHA-256, which is known.
+    By(Sha256Digest),
+    /// Something else proves it.
+    Not,
 }
 
 /// What the store said, whatever it was.
@@ -134,8 +147,13 @@ impl S3 {
         }
         let credential = self.plain.credentials().get_credential().await;
         let credential = credential.map_err(|e| e.to_string())?;
+        let digest = match &ask.signed_body {
+            SignedBody::By(sha256) => Some(&sha256.as_bytes()[..]),
+            SignedBody::Whole | SignedBody::Not => None,
+        };
         AwsAuthorizer::new(&credential, "s3", &self.region)
-            .try_authorize(&mut request, None)
+            .with_sign_payload(!matches!(ask.signed_body, SignedBody::Not))
+            .try_authorize(&mut request, digest)
             .map_err(|e| e.to_string())?;
         Ok((url, std::mem::take(request.headers_mut())))
     }

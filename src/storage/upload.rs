@@ -7,28 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use object_store::aws::AmazonS3;
-use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{Attributes, MultipartUpload, ObjectStore, PutMode, PutOptions, PutPayload};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-pub(super) use self::part::SaidOfPart;
-use self::part::{part_of, put_part};
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
 use super::multipart::{Checksums, Stored};
+use super::part::OutgoingPart;
 use super::parts::PartPlan;
 use super::probe::Enforcement;
 use super::publish::Receipt;
-use super::{Storage, Verification};
+use super::{S3, Storage, Verification};
 use crate::checkpoint::{StoredPart, UploadRef, check_parts};
 use crate::crash::CrashPoint;
-use crate::digest::Fingerprint;
+use crate::digest::{Crc64Nvme, Fingerprint};
 
 mod begin;
-mod part;
 
 /// Parts of one object that may be on the wire at once. The memory for them is bounded elsewhere.
 const PARTS_IN_FLIGHT: usize = 4;
@@ -52,7 +48,7 @@ pub struct Upload {
     path: Path,
     attributes: Attributes,
     sink: Sink,
-    in_flight: JoinSet<Result<StoredPart, object_store::Error>>,
+    in_flight: JoinSet<Result<StoredPart, StorageError>>,
     /// What the store has, by part number.
     stored: BTreeMap<u32, StoredPart>,
     /// So many parts from the first on are stored without a gap.
@@ -77,7 +73,7 @@ enum Sink {
         bytes: Bytes,
     },
     S3 {
-        store: Arc<AmazonS3>,
+        s3: Arc<S3>,
         upload_id: String,
         verified_by: Verification,
     },
@@ -101,32 +97,54 @@ impl Upload {
         }
     }
 
-    /// Sends a part, the first being number 1, without copying it. Waits while too many are on the
-    /// wire; an earlier one that failed is noticed then, or by [`Upload::finish_parts`]. The
-    /// number says where the part belongs; a directory takes them in order only.
-    pub async fn send(&mut self, number: u32, bytes: Bytes) -> Result<(), StorageError> {
+    /// Sends a part, the first being number 1, without copying it; `crc64nvme` is that of the bytes
+    /// as they were read. Waits while too many are on the wire; an earlier one that failed is
+    /// noticed then, or by [`Upload::finish_parts`]. The number says where the part belongs; a
+    /// directory takes them in order only.
+    pub async fn send(
+        &mut self,
+        number: u32,
+        bytes: Bytes,
+        crc64nvme: Crc64Nvme,
+    ) -> Result<(), StorageError> {
         while self.in_flight.len() >= PARTS_IN_FLIGHT {
             self.join_one().await?;
         }
+        let part = OutgoingPart {
+            number,
+            bytes,
+            crc64nvme,
+        };
+        let key = self.key.clone();
+        let operation = move || Operation::new("store a part of", &key);
         match &mut self.sink {
             Sink::Single { bytes: whole, .. } => {
-                let part = part_of(number, &bytes);
-                *whole = bytes;
-                self.remember(part);
+                let sent = part.as_sent();
+                *whole = part.bytes;
+                self.remember(sent);
             }
             Sink::S3 {
-                store, upload_id, ..
+                s3,
+                upload_id,
+                verified_by,
             } => {
-                let (store, path) = (Arc::clone(store), self.path.clone());
-                let upload_id = upload_id.clone();
-                self.in_flight
-                    .spawn(async move { put_part(&store, &path, &upload_id, number, bytes).await });
+                let (s3, path) = (Arc::clone(s3), self.path.clone());
+                let (upload_id, verified_by) = (upload_id.clone(), *verified_by);
+                self.in_flight.spawn(async move {
+                    s3.put_part(&path, &upload_id, &part, verified_by, operation)
+                        .await
+                        .map_err(StorageError::worth_another_upload)
+                });
             }
             Sink::Local(upload) => {
-                let part = part_of(number, &bytes);
-                let written = upload.put_part(bytes.into());
-                self.in_flight
-                    .spawn(async move { written.await.map(|()| part) });
+                let sent = part.as_sent();
+                let written = upload.put_part(part.bytes.into());
+                self.in_flight.spawn(async move {
+                    let written = written.await;
+                    written
+                        .map(|()| sent)
+                        .map_err(|e| StorageError::of(operation(), &e))
+                });
             }
         }
         while let Some(ended) = self.in_flight.try_join_next() {
@@ -170,7 +188,7 @@ impl Upload {
         // An object without bytes still needs one part.
         let nothing_yet = self.stored.is_empty() && self.in_flight.is_empty();
         if nothing_yet && !matches!(self.sink, Sink::Single { .. }) {
-            self.send(1, Bytes::new()).await?;
+            self.send(1, Bytes::new(), Crc64Nvme::EMPTY).await?;
         }
         while !self.in_flight.is_empty() {
             self.join_one().await?;
@@ -263,23 +281,22 @@ impl Upload {
         let aborting = async {
             match &mut self.sink {
                 Sink::Single { .. } => Ok(()),
-                Sink::S3 {
-                    store, upload_id, ..
-                } => store.abort_multipart(&self.path, upload_id).await,
-                Sink::Local(upload) => upload.abort().await,
+                Sink::S3 { s3, upload_id, .. } => s3.abort(&self.path, upload_id).await,
+                Sink::Local(upload) => match upload.abort().await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                    Err(error) => Err(StorageError::of(operation(), &error)),
+                },
             }
         };
         // A store that has gone silent must not hold up a process that was told to stop.
-        let Ok(result) = tokio::time::timeout(ABORT_WITHIN, aborting).await else {
-            return Err(StorageError::Unavailable {
-                operation: operation(),
-                said: "no answer".to_owned(),
-            });
-        };
-        match result {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(StorageError::of(operation(), &error)),
-        }
+        tokio::time::timeout(ABORT_WITHIN, aborting)
+            .await
+            .unwrap_or_else(|_| {
+                Err(StorageError::Unavailable {
+                    operation: operation(),
+                    said: "no answer".to_owned(),
+                })
+            })
     }
 
     fn remember(&mut self, part: StoredPart) {
@@ -298,18 +315,17 @@ impl Upload {
 
     fn note(
         &mut self,
-        ended: Result<Result<StoredPart, object_store::Error>, tokio::task::JoinError>,
+        ended: Result<Result<StoredPart, StorageError>, tokio::task::JoinError>,
     ) -> Result<(), StorageError> {
-        let operation = || Operation::new("store a part of", &self.key);
         match ended {
             Ok(Ok(part)) => {
                 self.remember(part);
                 CrashPoint::AfterPart.pass();
                 Ok(())
             }
-            Ok(Err(error)) => Err(StorageError::of(operation(), &error)),
+            Ok(Err(error)) => Err(error),
             Err(panic) => Err(StorageError::Unavailable {
-                operation: operation(),
+                operation: Operation::new("store a part of", &self.key),
                 said: format!("the task failed: {panic}"),
             }),
         }

@@ -8,10 +8,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::body::Body;
 use super::error::TransferError;
 use super::limits::Slot;
-use super::plan::{Assignment, Plan};
+use super::plan::{Assignment, Part, Plan};
 use super::source::File;
-use super::window::Part;
-use crate::memory::Buffer;
 use crate::progress::{Fetching, Progress};
 
 /// So many breaks in a row that brought next to nothing end the transfer.
@@ -57,29 +55,19 @@ impl Connection {
                 Some(slot) => slot,
                 None => self.file.client.limits.slot(&self.file.host).await,
             };
-            let Some(Assignment {
-                number,
-                offset,
-                bytes,
-                mut buffer,
-                open,
-            }) = self.plan.next().await
-            else {
+            let Some(mut assignment) = self.plan.next().await else {
                 return;
             };
-            if open.is_some() {
-                self.open = open;
+            if let Some(open) = assignment.open.take() {
+                self.open = Some(open);
             }
             self.fetching = Some(self.progress.fetching());
-            let fetched = self.fetch(offset, bytes, &mut buffer).await;
+            let fetched = self.fetch(&mut assignment).await;
             self.fetching = None;
-            let got = buffer.filled().len() as u64;
-            let ended = got < bytes;
+            let (number, got) = (assignment.number, assignment.filled_bytes());
+            let ended = got < assignment.bytes;
             let news = match fetched {
-                Ok(()) => News::Fetched(Part {
-                    number,
-                    bytes: buffer.freeze(),
-                }),
+                Ok(()) => News::Fetched(assignment.into_part()),
                 Err(error) => News::Failed(error),
             };
             let failed = matches!(news, News::Failed(_));
@@ -99,19 +87,14 @@ impl Connection {
         }
     }
 
-    /// Fills the buffer with `bytes` bytes from `offset` on; with fewer only where the file of
-    /// unknown size ends. What breaks is gone on with from the last good byte.
-    async fn fetch(
-        &mut self,
-        offset: u64,
-        bytes: u64,
-        buffer: &mut Buffer,
-    ) -> Result<(), TransferError> {
+    /// Fetches a part to its last byte; fewer only where the file of unknown size ends. What breaks
+    /// is gone on with from the last good byte.
+    async fn fetch(&mut self, assignment: &mut Assignment) -> Result<(), TransferError> {
         let mut barren_breaks = 0;
         loop {
-            let before = buffer.filled().len() as u64;
+            let before = assignment.filled_bytes();
             let generation = self.file.link.current().generation;
-            let Err(error) = self.fill(offset, bytes, buffer).await else {
+            let Err(error) = self.fill(assignment).await else {
                 return Ok(());
             };
             self.open = None;
@@ -131,7 +114,7 @@ impl Connection {
                 return Err(error);
             }
             self.file.client.limits.traffic.broke();
-            if buffer.filled().len() as u64 - before >= WORTHWHILE_BYTES {
+            if assignment.filled_bytes() - before >= WORTHWHILE_BYTES {
                 barren_breaks = 0;
                 continue;
             }
@@ -157,19 +140,14 @@ impl Connection {
         }
     }
 
-    async fn fill(
-        &mut self,
-        offset: u64,
-        bytes: u64,
-        buffer: &mut Buffer,
-    ) -> Result<(), TransferError> {
-        while buffer.room() > 0 {
-            let position = offset + buffer.filled().len() as u64;
+    async fn fill(&mut self, assignment: &mut Assignment) -> Result<(), TransferError> {
+        while !assignment.is_full() {
+            let position = assignment.offset + assignment.filled_bytes();
             let body = match &mut self.open {
                 Some(body) if body.position() == position => body,
                 _ => {
                     let link = self.file.link.current().link;
-                    let end = offset + bytes;
+                    let end = assignment.offset + assignment.bytes;
                     let body = self.file.continue_at(&link, position, end).await?;
                     self.open.insert(body)
                 }
@@ -182,7 +160,7 @@ impl Connection {
                     None => return Ok(()),
                 }
             };
-            let taken = buffer.fill(&chunk);
+            let taken = assignment.fill(&chunk);
             self.progress.add(taken as u64);
             let rest = chunk.split_off(taken);
             if !rest.is_empty() {

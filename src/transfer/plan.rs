@@ -1,8 +1,10 @@
 //! Which part of the file is fetched next: in order, each with a buffer for its bytes.
 
+use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::body::Body;
+use crate::digest::Crc64Nvme;
 use crate::memory::{Buffer, MemoryShare};
 
 /// The parts that are still to be fetched.
@@ -31,9 +33,49 @@ pub(super) struct Assignment {
     pub(super) offset: u64,
     /// Its size, or the most it can have while the size of the file is not known.
     pub(super) bytes: u64,
-    pub(super) buffer: Buffer,
+    buffer: Buffer,
+    /// Of what the buffer was filled with.
+    crc64nvme: Crc64Nvme,
     /// An answer that begins with it, if there is one already.
     pub(super) open: Option<Body>,
+}
+
+/// A piece of the file, its memory taken from the budget until the last of its bytes is dropped.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// From 1.
+    pub number: u32,
+    pub bytes: Bytes,
+    /// Of the bytes as they came off the wire.
+    pub crc64nvme: Crc64Nvme,
+}
+
+impl Assignment {
+    /// Appends as much as belongs to the part and says how many bytes that were.
+    pub(super) fn fill(&mut self, bytes: &[u8]) -> usize {
+        let taken = self.buffer.fill(bytes);
+        // Nobody sees the bytes earlier, and here they are in the processor's cache.
+        self.crc64nvme = self.crc64nvme.and(&bytes[..taken]);
+        taken
+    }
+
+    /// Bytes that came so far.
+    pub(super) fn filled_bytes(&self) -> u64 {
+        self.buffer.filled().len() as u64
+    }
+
+    /// Whether there is room for another byte.
+    pub(super) fn is_full(&self) -> bool {
+        self.buffer.room() == 0
+    }
+
+    pub(super) fn into_part(self) -> Part {
+        Part {
+            number: self.number,
+            bytes: self.buffer.freeze(),
+            crc64nvme: self.crc64nvme,
+        }
+    }
 }
 
 impl Plan {
@@ -82,6 +124,7 @@ impl Plan {
             offset,
             bytes,
             buffer,
+            crc64nvme: Crc64Nvme::EMPTY,
         })
     }
 }

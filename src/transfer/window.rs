@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -12,7 +11,7 @@ use super::body::Body;
 use super::connection::{Connection, News};
 use super::error::TransferError;
 use super::limits::Slot;
-use super::plan::Plan;
+use super::plan::{Part, Plan};
 use super::source::File;
 use crate::memory::MemoryBudget;
 use crate::progress::Progress;
@@ -22,14 +21,6 @@ use crate::signed_url::SignedUrl;
 const PARTS_BEYOND_CONNECTIONS: usize = 2;
 /// So many fresh links in a row that brought no byte are the link's end.
 const MAX_BARREN_LINKS: u32 = 3;
-
-/// A piece of the file, its memory taken from the budget until the last of its bytes is dropped.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// From 1.
-    pub number: u32,
-    pub bytes: Bytes,
-}
 
 /// What comes next of a file.
 #[derive(Debug)]

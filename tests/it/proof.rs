@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use recording_archiver::archive::Archiver;
 use recording_archiver::config::ChecksumMode;
-use recording_archiver::digest::{Fingerprint, Fingerprinting};
+use recording_archiver::digest::{Crc64Nvme, Fingerprint, Fingerprinting};
 use recording_archiver::error::ErrorKind;
 use recording_archiver::queue::Outcome;
 use recording_archiver::simulator::SimulatedRecording;
@@ -76,6 +76,43 @@ fn read(parts: &[Bytes]) -> Fingerprint {
     fingerprint.finish()
 }
 
+async fn send(upload: &mut Upload, number: u32, bytes: &Bytes) -> Result<(), StorageError> {
+    let read = Crc64Nvme::of(bytes);
+    upload.send(number, bytes.clone(), read).await
+}
+
+#[tokio::test]
+async fn a_part_that_was_altered_after_it_was_read_is_refused() {
+    let [a, b, _] = parts();
+    let altered = Bytes::from([&b[1..], b"!"].concat());
+    let sound = read(&[a.clone(), b.clone()]);
+    for (world, checksum, compared_by_store) in [
+        (World::s3().await, ChecksumMode::Auto, true),
+        (World::s3().await, ChecksumMode::Sha256, false),
+        (World::s3().await, ChecksumMode::None, false),
+        (World::local().await, ChecksumMode::Auto, false),
+    ] {
+        let archiver = world.archiver_with(|settings| settings.storage.checksum = checksum);
+        let (mut upload, key) = begin(&archiver).await;
+        send(&mut upload, 1, &a).await.unwrap();
+        let as_read = Crc64Nvme::of(&b);
+        upload.send(2, altered.clone(), as_read).await.unwrap();
+        let published = match upload.finish_parts().await {
+            Ok(()) => upload.publish(&archiver.storage, &sound).await,
+            Err(error) => Err(error),
+        };
+        let refused = match &published {
+            Err(StorageError::Damaged { .. }) => compared_by_store,
+            Err(StorageError::PartsDiffer { .. }) => !compared_by_store,
+            _ => false,
+        };
+        assert!(refused, "{checksum:?}: {published:?}");
+        upload.abort().await.unwrap();
+        let found = archiver.storage.size_of(&key).await.unwrap();
+        assert_eq!(found, None);
+    }
+}
+
 #[tokio::test]
 async fn parts_that_are_not_what_was_read_are_never_published() {
     for world in [World::s3().await, World::local().await] {
@@ -93,7 +130,7 @@ async fn parts_that_are_not_what_was_read_are_never_published() {
         ] {
             let (mut upload, key) = begin(&archiver).await;
             for (number, bytes) in sent {
-                upload.send(number, bytes.clone()).await.unwrap();
+                send(&mut upload, number, bytes).await.unwrap();
             }
             upload.finish_parts().await.unwrap();
             let published = upload.publish(&archiver.storage, &sound).await;
@@ -106,7 +143,7 @@ async fn parts_that_are_not_what_was_read_are_never_published() {
         // And those that are, are.
         let (mut upload, key) = begin(&archiver).await;
         for (number, bytes) in (1..).zip([&a, &b, &c]) {
-            upload.send(number, bytes.clone()).await.unwrap();
+            send(&mut upload, number, bytes).await.unwrap();
         }
         upload.finish_parts().await.unwrap();
         upload.publish(&archiver.storage, &sound).await.unwrap();

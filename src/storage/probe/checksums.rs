@@ -117,7 +117,7 @@ impl S3 {
             method: Method::POST,
             query: &[("uploads", "")],
             headers: header.into_iter().collect(),
-            body: Bytes::new(),
+            ..Ask::default()
         };
         let operation = || Operation::new("probe the store with", path);
         let said = self.ask(path, ask, operation).await?;
@@ -147,6 +147,7 @@ impl S3 {
             query,
             headers: vec![checksum(algorithm, honesty)],
             body: Bytes::from_static(PROBE_BODY),
+            ..Ask::default()
         };
         let said = self.ask(path, ask, operation).await?;
         if said.status.is_success() {

@@ -1,8 +1,6 @@
 //! What a store holds a whole multipart object against before it lets it appear.
 
-use std::sync::Arc;
-
-use object_store::aws::AmazonS3;
+use bytes::Bytes;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutPayload};
@@ -12,9 +10,8 @@ use crate::checkpoint::StoredPart;
 use crate::digest::{Crc64Nvme, Fingerprint, Fingerprinting};
 use crate::storage::error::{Operation, StorageError};
 use crate::storage::multipart::{Completed, Conditions};
-use crate::storage::s3::is_not_understood;
-use crate::storage::upload::SaidOfPart;
-use crate::storage::{Algorithm, S3};
+use crate::storage::part::OutgoingPart;
+use crate::storage::{Algorithm, S3, Verification};
 
 pub(super) const NOTHING: Conditions = Conditions {
     checksum: false,
@@ -66,39 +63,40 @@ impl S3 {
     /// `None` where not even an upload of one part is taken.
     async fn trial<'a>(&'a self, path: &'a Path) -> Result<Option<Trial<'a>>, StorageError> {
         let algorithm = Algorithm::of(self.checksum);
-        let client: &Arc<AmazonS3> = if algorithm.is_some() {
-            &self.checked
-        } else {
-            &self.plain
-        };
         let Some(upload_id) = self.begin_probe(path, algorithm).await? else {
             return Ok(None);
         };
-        let payload = PutPayload::from_static(PROBE_BODY);
-        let part = match client.put_part(path, &upload_id, 0, payload).await {
-            Ok(part) => part,
+        let whole = fingerprint(PROBE_BODY);
+        let part = OutgoingPart {
+            number: 1,
+            bytes: Bytes::from_static(PROBE_BODY),
+            crc64nvme: whole.crc64nvme,
+        };
+        // Nothing is known yet of what it enforces.
+        let verified_by = algorithm.map_or(Verification::Signature, Verification::Asked);
+        let operation = || Operation::new("probe the store with", path);
+        let sent = self.put_part(path, &upload_id, &part, verified_by, operation);
+        let part = match sent.await {
+            // By what was sent, not by the store's word.
+            Ok(part) => StoredPart {
+                crc64nvme: whole.crc64nvme,
+                ..part
+            },
             Err(error) => {
-                drop(self.plain.abort_multipart(path, &upload_id).await);
-                if is_not_understood(&error) {
-                    return Ok(None);
-                }
-                let operation = Operation::new("probe the store with", path);
-                return Err(StorageError::of(operation, &error));
+                drop(self.abort(path, &upload_id).await);
+                return if error.is_not_understood() {
+                    Ok(None)
+                } else {
+                    Err(error)
+                };
             }
         };
-        let said = SaidOfPart::from(part.content_id.as_str());
         Ok(Some(Trial {
             s3: self,
             path,
             upload_id,
-            part: StoredPart {
-                number: 1,
-                size_bytes: PROBE_BODY.len() as u64,
-                crc64nvme: Crc64Nvme::of(PROBE_BODY),
-                etag: said.etag,
-                sha256: said.sha256,
-            },
-            whole: fingerprint(PROBE_BODY),
+            part,
+            whole,
         }))
     }
 }

@@ -33,6 +33,7 @@ impl S3 {
                 .into_iter()
                 .collect(),
             body: Bytes::from_static(PROBE_BODY),
+            ..Ask::default()
         };
         let operation = || Operation::new("probe the store with", path);
         let is_stored = self.ask(path, part, operation).await;

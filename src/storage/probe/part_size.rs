@@ -1,24 +1,19 @@
 //! Whether a store, and whatever stands before it, takes parts as large as uploads send them.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use reqwest::Method;
-use reqwest::header::ETAG;
 use uuid::Uuid;
 
-use super::checksums::header;
 use super::complete::{NOTHING, fingerprint};
 use super::{PROBE_BODY, PROBE_FOLDER};
-use crate::checkpoint::StoredPart;
+use crate::digest::Crc64Nvme;
 use crate::error::chain;
 use crate::storage::error::{Operation, StorageError};
 use crate::storage::multipart::Completed;
+use crate::storage::part::OutgoingPart;
 use crate::storage::s3::Verification;
-use crate::storage::signed::Ask;
-use crate::storage::{Algorithm, Backend, S3, Storage};
+use crate::storage::{Backend, S3, Storage};
 
 /// What became of an upload whose first part was as large as `storage.part_size`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,17 +56,14 @@ impl Storage {
 
 impl S3 {
     async fn upload_large_part(&self, path: &Path, part_bytes: u64) -> Result<(), StorageError> {
-        let algorithm = match self.verification().await? {
-            Verification::Signature => None,
-            Verification::Asked(algorithm) | Verification::Enforced(algorithm) => Some(algorithm),
-        };
-        let Some(upload_id) = self.begin_probe(path, algorithm).await? else {
+        let verified_by = self.verification().await?;
+        let Some(upload_id) = self.begin_probe(path, verified_by.algorithm()).await? else {
             return Err(StorageError::Refused {
                 operation: Operation::new("probe the store with", path),
                 said: "it begins no multipart upload".to_owned(),
             });
         };
-        let uploaded = self.complete_two(path, &upload_id, part_bytes, algorithm);
+        let uploaded = self.complete_two(path, &upload_id, part_bytes, verified_by);
         let uploaded = uploaded.await;
         // One of both is gone already, or may not be removed.
         drop(self.plain.abort_multipart(path, &upload_id).await);
@@ -86,14 +78,20 @@ impl S3 {
         path: &Path,
         upload_id: &str,
         part_bytes: u64,
-        algorithm: Option<Algorithm>,
+        verified_by: Verification,
     ) -> Result<(), StorageError> {
         // Pages of zeros that are only read take no memory.
         let large = vec![0; usize::try_from(part_bytes).unwrap_or(usize::MAX)];
         let mut parts = Vec::new();
-        for (number, body) in [(1, Bytes::from(large)), (2, Bytes::from_static(PROBE_BODY))] {
-            let part = self.put_probe_part(path, upload_id, number, body, algorithm);
-            parts.push(part.await?);
+        for (number, bytes) in [(1, Bytes::from(large)), (2, Bytes::from_static(PROBE_BODY))] {
+            let part = OutgoingPart {
+                number,
+                crc64nvme: Crc64Nvme::of(&bytes),
+                bytes,
+            };
+            let operation = || Operation::new("probe the store with", path);
+            let sent = self.put_part(path, upload_id, &part, verified_by, operation);
+            parts.push(sent.await?);
         }
         let whole = fingerprint(PROBE_BODY);
         match self
@@ -107,42 +105,5 @@ impl S3 {
                 said: "something stands under a name that is new".to_owned(),
             }),
         }
-    }
-
-    async fn put_probe_part(
-        &self,
-        path: &Path,
-        upload_id: &str,
-        number: u32,
-        body: Bytes,
-        algorithm: Option<Algorithm>,
-    ) -> Result<StoredPart, StorageError> {
-        let operation = || Operation::new("probe the store with", path);
-        let (fingerprint, number_text) = (fingerprint(&body), number.to_string());
-        let ask = Ask {
-            method: Method::PUT,
-            query: &[
-                ("partNumber", number_text.as_str()),
-                ("uploadId", upload_id),
-            ],
-            headers: algorithm
-                .map(|it| header(it, &fingerprint))
-                .into_iter()
-                .collect(),
-            body,
-        };
-        let said = self.ask(path, ask, operation).await?;
-        if !said.status.is_success() {
-            return Err(StorageError::said(operation(), said.status, &said.body));
-        }
-        let etag = said.headers.get(ETAG).and_then(|it| it.to_str().ok());
-        let sha256 = || BASE64.encode(fingerprint.sha256.as_bytes());
-        Ok(StoredPart {
-            number,
-            size_bytes: fingerprint.size_bytes,
-            crc64nvme: fingerprint.crc64nvme,
-            etag: etag.unwrap_or_default().to_owned(),
-            sha256: (algorithm == Some(Algorithm::Sha256)).then(sha256),
-        })
     }
 }

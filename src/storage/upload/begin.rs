@@ -60,7 +60,7 @@ impl Storage {
                         StorageError::of(Operation::new("begin the upload of", key), &e)
                     })?;
                 Sink::S3 {
-                    store,
+                    s3: Arc::clone(s3),
                     upload_id,
                     verified_by: s3.verification().await?,
                 }
@@ -112,7 +112,7 @@ impl Storage {
             path,
             attributes: Attributes::new(),
             sink: Sink::S3 {
-                store: s3.for_upload().await?,
+                s3: Arc::clone(s3),
                 upload_id,
                 verified_by,
             },
