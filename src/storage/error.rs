@@ -116,7 +116,8 @@ impl StorageError {
     /// Whether a store may have refused a request for something that it does not know.
     pub(super) fn is_not_understood(&self) -> bool {
         match self {
-            Self::Refused { .. } => true,
+            // What is gone says nothing of what is known.
+            Self::Refused { said, .. } => !said.contains("NoSuch"),
             Self::Unavailable { said, .. } => {
                 said.contains("501 Not Implemented") || said.contains("NotImplemented")
             }

@@ -179,7 +179,7 @@ pub(super) fn checksum(algorithm: Algorithm, honesty: Honesty) -> (&'static str,
     header(algorithm, &fingerprint.finish())
 }
 
-pub(super) fn header(algorithm: Algorithm, of: &Fingerprint) -> (&'static str, String) {
+fn header(algorithm: Algorithm, of: &Fingerprint) -> (&'static str, String) {
     match algorithm {
         Algorithm::Crc64Nvme => (CRC64NVME, of.crc64nvme.to_string()),
         Algorithm::Sha256 => (SHA256, BASE64.encode(of.sha256.as_bytes())),
