@@ -89,16 +89,16 @@ impl Archiver {
         let Some(cost) = recording.cost else {
             return Ok(heard);
         };
-        let observations = [Observation {
+        let observation = Observation {
             recording_id: recording.id,
             cost,
             recording_status: recording.status.as_ref().map(RecordingStatus::as_str),
             observed_at: asked_at,
-        }];
+        };
         let project_id = Some(self.queue.project_id());
-        let recorded = ledger::record(connection, project_id, &observations, ObservedBy::Archive);
-        let standings = queue::written(recorded).await?;
-        heard.cost = standings.first().map(|standing| StatedCost {
+        let recorded =
+            ledger::record_one(connection, project_id, &observation, ObservedBy::Archive);
+        heard.cost = queue::written(recorded).await?.map(|standing| StatedCost {
             cost: standing.cost,
             observed_at: standing.observed_at,
             changed_at: standing.changed_at,

@@ -82,6 +82,57 @@ pub async fn observe(
     .map(drop)
 }
 
+/// The statement that writes observed costs into the ledger and says what the rows have to say then.
+/// `$observed` gives the observations: rows of `recording_id`, `cost`, `status`, `at` and `place`.
+macro_rules! record_observed {
+    ($name:literal, $observed:literal, $($argument:expr),* $(,)?) => {
+        sqlx::query_as!(
+            Recorded,
+            "-- finance::" + $name + r#"
+        WITH seen AS (
+            SELECT s.place, r.recording_id, s.cost::numeric AS cost, s.status,
+                   least(s.at, now()) AS at, r.cost_observed_at, r.cost_changed_at,
+                   r.cost_usd IS DISTINCT FROM s.cost::numeric AS is_changed
+              FROM "# + $observed + r#" AS s(recording_id, cost, status, at, place)
+              JOIN archiver.recordings r USING (recording_id)
+             WHERE (r.cost_observed_at IS NULL OR r.cost_observed_at <= coalesce(s.at, now()))
+               AND ($6::text IS NULL OR coalesce(r.project_id, $6) = $6)
+               FOR NO KEY UPDATE OF r
+        ), changed AS (
+            INSERT INTO archiver.cost_observations
+                   (recording_id, cost_usd, recording_status, observed_at, observed_by)
+            SELECT recording_id, cost, status, at, $5 FROM seen WHERE is_changed
+             ORDER BY recording_id
+        )
+        SELECT s.place AS "place!", s.at AS "observed_at!",
+               CASE WHEN s.is_changed THEN s.at ELSE s.cost_changed_at END AS "changed_at!"
+          FROM seen s, archiver.finance_rules rules
+         WHERE s.is_changed OR s.cost_observed_at - s.cost_changed_at < rules.final_after"#,
+            $($argument),*
+        )
+    };
+}
+
+/// An observation that counts.
+struct Recorded {
+    /// Which of the observations it is, from 1.
+    place: i64,
+    observed_at: DateTime<Utc>,
+    changed_at: DateTime<Utc>,
+}
+
+impl Recorded {
+    fn of(self, observations: &[Observation<'_>]) -> Option<Standing> {
+        let observation = observations.get(usize::try_from(self.place - 1).ok()?)?;
+        Some(Standing {
+            recording_id: observation.recording_id,
+            cost: observation.cost,
+            observed_at: self.observed_at,
+            changed_at: self.changed_at,
+        })
+    }
+}
+
 /// Writes into the ledger that the provider states these costs, and returns what the rows have to
 /// say then, for the caller to write with what else there is, in the same transaction.
 ///
@@ -100,38 +151,12 @@ pub async fn record(
         .iter()
         .map(|it| it.recording_id.uuid())
         .collect();
-    // As text, because the scale of a zero (`0.00`) is lost in Postgres' binary numerics.
-    let costs: Vec<String> = observations.iter().map(|it| it.cost.to_string()).collect();
-    let statuses: Vec<Option<String>> = observations
-        .iter()
-        .map(|it| {
-            it.recording_status
-                .map(|word| word.replace('\0', "\u{fffd}"))
-        })
-        .collect();
+    let costs: Vec<String> = observations.iter().map(cost_text).collect();
+    let statuses: Vec<Option<String>> = observations.iter().map(status_text).collect();
     let times: Vec<Option<DateTime<Utc>>> = observations.iter().map(|it| it.observed_at).collect();
-    let rows = sqlx::query!(
-        r#"-- finance::record
-        WITH seen AS (
-            SELECT s.place, r.recording_id, s.cost::numeric AS cost, s.status,
-                   least(s.at, now()) AS at, r.cost_observed_at, r.cost_changed_at,
-                   r.cost_usd IS DISTINCT FROM s.cost::numeric AS is_changed
-              FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) WITH ORDINALITY
-                       AS s(recording_id, cost, status, at, place)
-              JOIN archiver.recordings r USING (recording_id)
-             WHERE (r.cost_observed_at IS NULL OR r.cost_observed_at <= coalesce(s.at, now()))
-               AND ($6::text IS NULL OR coalesce(r.project_id, $6) = $6)
-               FOR NO KEY UPDATE OF r
-        ), changed AS (
-            INSERT INTO archiver.cost_observations
-                   (recording_id, cost_usd, recording_status, observed_at, observed_by)
-            SELECT recording_id, cost, status, at, $5 FROM seen WHERE is_changed
-             ORDER BY recording_id
-        )
-        SELECT s.place AS "place!", s.at AS "observed_at!",
-               CASE WHEN s.is_changed THEN s.at ELSE s.cost_changed_at END AS "changed_at!"
-          FROM seen s, archiver.finance_rules rules
-         WHERE s.is_changed OR s.cost_observed_at - s.cost_changed_at < rules.final_after"#,
+    let recorded = record_observed!(
+        "record",
+        "unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) WITH ORDINALITY",
         &ids,
         &costs,
         &statuses as &[Option<String>],
@@ -141,16 +166,44 @@ pub async fn record(
     )
     .fetch_all(connection)
     .await?;
-    let standings = rows.into_iter().filter_map(|row| {
-        let observation = observations.get(usize::try_from(row.place - 1).ok()?)?;
-        Some(Standing {
-            recording_id: observation.recording_id,
-            cost: observation.cost,
-            observed_at: row.observed_at,
-            changed_at: row.changed_at,
-        })
-    });
+    let standings = recorded.into_iter().filter_map(|it| it.of(observations));
     Ok(standings.collect())
+}
+
+/// [`record`] of one observation; `None` if it does not count.
+///
+/// How many an array holds, Postgres knows only when it plans with the array at hand, and it does
+/// so for each settling: that takes longer than the statement itself.
+pub async fn record_one(
+    connection: &mut PgConnection,
+    project_id: Option<&str>,
+    observation: &Observation<'_>,
+    observed_by: ObservedBy,
+) -> Result<Option<Standing>, sqlx::Error> {
+    let recorded = record_observed!(
+        "record_one",
+        "(VALUES ($1::uuid, $2::text, $3::text, $4::timestamptz, 1::bigint))",
+        observation.recording_id.uuid(),
+        cost_text(observation),
+        status_text(observation),
+        observation.observed_at,
+        observed_by.as_str(),
+        project_id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(recorded.and_then(|it| it.of(std::slice::from_ref(observation))))
+}
+
+/// As text, because the scale of a zero (`0.00`) is lost in Postgres' binary numerics.
+fn cost_text(observation: &Observation<'_>) -> String {
+    observation.cost.to_string()
+}
+
+/// As Postgres can hold it: without U+0000.
+fn status_text(observation: &Observation<'_>) -> Option<String> {
+    let word = observation.recording_status?;
+    Some(word.replace('\0', "\u{fffd}"))
 }
 
 /// Recordings of a project whose cost may still change and was not asked for within `pause`,

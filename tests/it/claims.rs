@@ -3,6 +3,7 @@
 mod chores;
 mod depth;
 mod order;
+mod plans;
 
 use std::collections::HashSet;
 use std::sync::Arc;
