@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::lifecycle::Shutdown;
@@ -106,8 +106,13 @@ impl Worker {
             self.readiness.silenced(silent_until);
             match self.fill_slots(shutdown).await {
                 Ok(Some(look_again_at)) if self.running.is_empty() => {
-                    let waiting = tokio::time::sleep_until(look_again_at);
-                    shutdown.soft.run_until_cancelled(waiting).await;
+                    if silent_until.is_some() {
+                        let waiting = tokio::time::sleep_until(look_again_at);
+                        shutdown.soft.run_until_cancelled(waiting).await;
+                    } else {
+                        // Nobody works whom the look that ends the run could hold up.
+                        self.cursor.begin_at_the_front();
+                    }
                     continue;
                 }
                 Ok(_) if self.running.is_empty() => break Ending::Done,
@@ -248,10 +253,21 @@ impl Worker {
         self.ids.insert(task.id(), recording_id);
     }
 
-    /// Waits for one attempt to end and passes its report on. Returns the refusal if it was one
-    /// that every other recording would meet as well.
+    /// Waits for one attempt to end and passes its report on, with those of all others that have
+    /// ended by then: a claim for many costs little more than one. Returns the refusal if there was
+    /// one that every other recording would meet as well.
     async fn next_report(&mut self) -> Option<(ErrorKind, String)> {
-        match self.running.join_next_with_id().await? {
+        let ended = self.running.join_next_with_id().await?;
+        let mut refused = self.pass_on(ended);
+        while let Some(ended) = self.running.try_join_next_with_id() {
+            let next = self.pass_on(ended);
+            refused = refused.or(next);
+        }
+        refused
+    }
+
+    fn pass_on(&mut self, ended: Result<(Id, Report), JoinError>) -> Option<(ErrorKind, String)> {
+        match ended {
             Ok((task, report)) => {
                 self.ids.remove(&task);
                 let refused = report

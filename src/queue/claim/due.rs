@@ -24,6 +24,8 @@ const TURNS_OF_FURTHER_TRIES: u32 = 4;
 pub struct Cursor {
     /// By lane: what comes up to here is claimed.
     ends: [Place; LANES.len()],
+    /// By lane: nothing more was due when it was last looked at.
+    drained: [bool; LANES.len()],
     turn: u32,
     /// The next look from the front is due from here on.
     front_due_at: Instant,
@@ -82,6 +84,7 @@ impl Default for Cursor {
     fn default() -> Self {
         Self {
             ends: [(DateTime::UNIX_EPOCH, Uuid::nil()); LANES.len()],
+            drained: [false; LANES.len()],
             turn: 0,
             front_due_at: Instant::now(),
         }
@@ -94,6 +97,11 @@ impl Cursor {
         self.front_due_at
     }
 
+    /// Has the next claim begin at the front, however soon after the last that did.
+    pub fn begin_at_the_front(&mut self) {
+        self.front_due_at = Instant::now();
+    }
+
     const fn end(&self, lane: Lane) -> Place {
         self.ends[lane.index()]
     }
@@ -104,16 +112,19 @@ impl Cursor {
     }
 
     /// First tries come before further ones, or a recording that fails again and again would hold
-    /// up the others; but every so often it is the other way round, or it would wait for ever. Of
-    /// equal ones, the lane comes first that is further behind.
+    /// up the others; but every so often it is the other way round, or it would wait for ever: not
+    /// while no further try is known to be due, until the next look from the front. Of equal ones,
+    /// the lane comes first that is further behind.
     fn next_turn(&mut self) -> [Lane; LANES.len()] {
         self.turn = self.turn.wrapping_add(1);
-        let first = if self.turn.is_multiple_of(TURNS_OF_FURTHER_TRIES) {
+        let mut lanes = LANES;
+        let is_due = |lane: &Lane| lane.tries == Tries::Further && !self.drained[lane.index()];
+        let first = if self.turn.is_multiple_of(TURNS_OF_FURTHER_TRIES) && lanes.iter().any(is_due)
+        {
             Tries::Further
         } else {
             Tries::First
         };
-        let mut lanes = LANES;
         lanes.sort_by_key(|lane| (lane.tries != first, self.end(*lane)));
         lanes
     }
@@ -143,11 +154,16 @@ impl Queue {
         if from_the_front {
             self.give_back_expired().await?;
             cursor.ends = self.fronts().await?;
+            cursor.drained = [false; LANES.len()];
         }
         let mut claims = Vec::new();
         for lane in cursor.next_turn() {
-            match self.claim_from(lane, cursor, limit - claims.len()).await {
-                Ok(more) => claims.extend(more),
+            let wanted = limit - claims.len();
+            match self.claim_from(lane, cursor, wanted).await {
+                Ok(more) => {
+                    cursor.drained[lane.index()] = more.len() < wanted;
+                    claims.extend(more);
+                }
                 Err(error) if claims.is_empty() => return Err(error),
                 // What is claimed must be worked on; the next claim meets the same error.
                 Err(_) => break,
@@ -316,6 +332,16 @@ mod tests {
         assert_eq!(first(&mut cursor), Owner::Ours);
         cursor.pass(LANES[0], minutes(1));
         assert_eq!(cursor.end(LANES[0]), minutes(4), "it never goes back");
+    }
+
+    #[test]
+    fn further_tries_have_no_turn_while_none_is_due_and_first_ones_always_have() {
+        let mut cursor = Cursor::default();
+        let firsts = |cursor: &mut Cursor| [(); 4].map(|()| cursor.next_turn()[0].tries);
+        cursor.drained = [false, false, true, true];
+        assert_eq!(firsts(&mut cursor), [First; 4]);
+        cursor.drained = [true, true, false, true];
+        assert_eq!(firsts(&mut cursor), [First, First, First, Further]);
     }
 
     #[test]
