@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -19,9 +18,11 @@ use crate::progress::Board;
 use crate::queue::{Claim, Cursor, QueueError};
 use crate::recording::RecordingId;
 
+mod controls;
 mod halt;
 mod pulse;
 
+pub use controls::Controls;
 use halt::Halt;
 pub use pulse::Pulse;
 
@@ -326,35 +327,5 @@ impl Worker {
             halt.put_off();
         }
         cured
-    }
-}
-
-/// What can be changed of a worker that runs; clones change the same.
-#[derive(Debug, Clone)]
-pub struct Controls {
-    concurrency: Arc<AtomicUsize>,
-    changed: Arc<Notify>,
-}
-
-impl Controls {
-    fn new(concurrency: usize) -> Self {
-        Self {
-            concurrency: Arc::new(AtomicUsize::new(concurrency)),
-            changed: Arc::default(),
-        }
-    }
-
-    fn concurrency(&self) -> usize {
-        self.concurrency.load(Ordering::Relaxed)
-    }
-
-    /// Lets so many recordings be archived at the same time. Those that run go on if they are more.
-    pub fn set_concurrency(&self, concurrency: usize) {
-        self.concurrency.store(concurrency, Ordering::Relaxed);
-    }
-
-    /// Has the queue looked at now, and a halt checked for its cure.
-    pub fn look_again(&self) {
-        self.changed.notify_one();
     }
 }

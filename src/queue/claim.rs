@@ -11,11 +11,13 @@ use super::{Answered, Queue, QueueError, interval};
 use crate::error::ErrorKind;
 use crate::recording::RecordingId;
 
+mod cursor;
 mod direct;
 mod due;
 
+pub use cursor::Cursor;
 pub use direct::{ArchivedRow, Direct, Wish};
-pub use due::{Cursor, Due};
+pub use due::Due;
 
 /// The right and duty to archive one recording until the lease ends. Settling takes it by value:
 /// it can be settled once.
