@@ -251,6 +251,11 @@ fn place(options: &PgConnectOptions) -> String {
     format!("{host}/{}", options.get_database().unwrap_or_default())
 }
 
+/// Text as Postgres can hold it: without U+0000.
+pub fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// Whether the views and tables are there at all, for commands that only look.
 pub async fn has_schema(pool: &PgPool) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT to_regclass('finance.recordings') IS NOT NULL")

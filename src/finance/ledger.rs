@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::database::storable;
 use crate::money::Usd;
 use crate::recording::RecordingId;
 
@@ -152,7 +153,10 @@ pub async fn record(
         .map(|it| it.recording_id.uuid())
         .collect();
     let costs: Vec<String> = observations.iter().map(cost_text).collect();
-    let statuses: Vec<Option<String>> = observations.iter().map(status_text).collect();
+    let statuses: Vec<Option<String>> = observations
+        .iter()
+        .map(|it| it.recording_status.map(storable))
+        .collect();
     let times: Vec<Option<DateTime<Utc>>> = observations.iter().map(|it| it.observed_at).collect();
     let recorded = record_observed!(
         "record",
@@ -185,7 +189,7 @@ pub async fn record_one(
         "(VALUES ($1::uuid, $2::text, $3::text, $4::timestamptz, 1::bigint))",
         observation.recording_id.uuid(),
         cost_text(observation),
-        status_text(observation),
+        observation.recording_status.map(storable),
         observation.observed_at,
         observed_by.as_str(),
         project_id,
@@ -198,12 +202,6 @@ pub async fn record_one(
 /// As text, because the scale of a zero (`0.00`) is lost in Postgres' binary numerics.
 fn cost_text(observation: &Observation<'_>) -> String {
     observation.cost.to_string()
-}
-
-/// As Postgres can hold it: without U+0000.
-fn status_text(observation: &Observation<'_>) -> Option<String> {
-    let word = observation.recording_status?;
-    Some(word.replace('\0', "\u{fffd}"))
 }
 
 /// Recordings of a project whose cost may still change and was not asked for within `pause`,

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::settle::storable;
 use super::{Answered, Chore, QueueError, interval};
+use crate::database::storable;
 use crate::digest::Sha256Digest;
 use crate::error::ErrorKind;
 use crate::recording::RecordingId;

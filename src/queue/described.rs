@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::settle::storable;
 use super::{Answered, Claim, Queue, QueueError, exactly_one};
+use crate::database::storable;
 use crate::money::Usd;
 use crate::recording::{Recording, RecordingId, RecordingStatus};
 
@@ -193,7 +193,7 @@ macro_rules! update_as_heard {
             recording.and_then(|it| it.updated_at),
             recording.and_then(|it| it.duration_secs),
             recording.and_then($crate::queue::described::declared_size),
-            recording.and_then(|it| it.media_format.as_deref().map($crate::queue::settle::storable)),
+            recording.and_then(|it| it.media_format.as_deref().map($crate::database::storable)),
             recording.and_then(|it| it.metadata.to_jsonb_text()),
             heard.and_then(|it| it.asked_at),
             cost.map(|it| it.cost.to_string()),

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::described::{declared_size, status_word};
-use super::settle::storable;
 use super::{Answered, JobState, QueueError, StoredObject};
+use crate::database::storable;
 use crate::recording::{Recording, RecordingId};
 
 /// An archived recording that may have no row.

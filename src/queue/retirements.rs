@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Answered, QueueError, interval};
+use crate::database::storable;
 use crate::digest::Sha256Digest;
 use crate::money::Usd;
 use crate::recording::RecordingId;
@@ -221,7 +222,7 @@ pub async fn refuse_retirement(
          WHERE retirement_id = $1 AND begun_at = $2 AND outcome IS NULL"#,
         open.retirement_id,
         open.begun_at,
-        reason.replace('\0', "\u{fffd}"),
+        storable(reason),
     )
     .execute(pool)
     .answered("write the audit of a deletion")

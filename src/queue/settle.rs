@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::claim::Claim;
 use super::{Answered, Queue, QueueError, exactly_one, interval};
+use crate::database::storable;
 use crate::error::ErrorKind;
 
 mod complete;
@@ -288,9 +289,4 @@ async fn finish_attempt(
     .answered("close the attempt")
     .await?;
     Ok(())
-}
-
-/// Text as Postgres can hold it: without U+0000.
-pub(super) fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }

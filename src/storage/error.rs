@@ -268,6 +268,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_gone_is_not_taken_for_what_is_not_known() {
+        for (status, code, is_not_understood) in [
+            (StatusCode::BAD_REQUEST, "InvalidRequest", true),
+            (StatusCode::NOT_IMPLEMENTED, "NotImplemented", true),
+            (StatusCode::NOT_FOUND, "NoSuchUpload", false),
+            (StatusCode::SERVICE_UNAVAILABLE, "SlowDown", false),
+        ] {
+            let body = format!("<Error><Code>{code}</Code></Error>");
+            let error = StorageError::said(operation(), status, &body);
+            assert_eq!(error.is_not_understood(), is_not_understood, "{error}");
+        }
+    }
+
+    #[test]
     fn a_directory_without_write_permission_is_denied() {
         let error = object_store::Error::Generic {
             store: "LocalFileSystem",
