@@ -21,8 +21,6 @@ const TURNS_OF_FURTHER_TRIES: u32 = 4;
 pub struct Cursor {
     /// By lane: what comes up to here is claimed.
     ends: [Place; LANES.len()],
-    /// By lane: nothing more was due when it was last looked at.
-    drained: [bool; LANES.len()],
     turn: u32,
     /// The next look from the front is due from here on.
     front_due_at: Instant,
@@ -81,7 +79,6 @@ impl Default for Cursor {
     fn default() -> Self {
         Self {
             ends: [(DateTime::UNIX_EPOCH, Uuid::nil()); LANES.len()],
-            drained: [false; LANES.len()],
             turn: 0,
             front_due_at: Instant::now(),
         }
@@ -102,11 +99,6 @@ impl Cursor {
     /// Begins anew, with each lane at its front.
     pub(super) const fn begin_at(&mut self, fronts: [Place; LANES.len()]) {
         self.ends = fronts;
-        self.drained = [false; LANES.len()];
-    }
-
-    pub(super) const fn note_drained(&mut self, lane: Lane, is_drained: bool) {
-        self.drained[lane.index()] = is_drained;
     }
 
     pub(super) const fn end(&self, lane: Lane) -> Place {
@@ -119,19 +111,16 @@ impl Cursor {
     }
 
     /// First tries come before further ones, or a recording that fails again and again would hold
-    /// up the others; but every so often it is the other way round, or it would wait for ever: not
-    /// while no further try is known to be due, until the next look from the front. Of equal ones,
-    /// the lane comes first that is further behind.
+    /// up the others; but every so often it is the other way round, or it would wait for ever. Of
+    /// equal ones, the lane comes first that is further behind.
     pub(super) fn next_turn(&mut self) -> [Lane; LANES.len()] {
         self.turn = self.turn.wrapping_add(1);
-        let mut lanes = LANES;
-        let is_due = |lane: &Lane| lane.tries == Tries::Further && !self.drained[lane.index()];
-        let first = if self.turn.is_multiple_of(TURNS_OF_FURTHER_TRIES) && lanes.iter().any(is_due)
-        {
+        let first = if self.turn.is_multiple_of(TURNS_OF_FURTHER_TRIES) {
             Tries::Further
         } else {
             Tries::First
         };
+        let mut lanes = LANES;
         lanes.sort_by_key(|lane| (lane.tries != first, self.end(*lane)));
         lanes
     }
@@ -173,16 +162,6 @@ mod tests {
         assert_eq!(first(&mut cursor), Owner::Ours);
         cursor.pass(LANES[0], minutes(1));
         assert_eq!(cursor.end(LANES[0]), minutes(4), "it never goes back");
-    }
-
-    #[test]
-    fn further_tries_have_no_turn_while_none_is_due_and_first_ones_always_have() {
-        let mut cursor = Cursor::default();
-        let firsts = |cursor: &mut Cursor| [(); 4].map(|()| cursor.next_turn()[0].tries);
-        cursor.drained = [false, false, true, true];
-        assert_eq!(firsts(&mut cursor), [First; 4]);
-        cursor.drained = [true, true, false, true];
-        assert_eq!(firsts(&mut cursor), [First, First, First, Further]);
     }
 
     #[test]

@@ -30,12 +30,8 @@ impl Queue {
         }
         let mut claims = Vec::new();
         for lane in cursor.next_turn() {
-            let wanted = limit - claims.len();
-            match self.claim_from(lane, cursor, wanted).await {
-                Ok(more) => {
-                    cursor.note_drained(lane, more.len() < wanted);
-                    claims.extend(more);
-                }
+            match self.claim_from(lane, cursor, limit - claims.len()).await {
+                Ok(more) => claims.extend(more),
                 Err(error) if claims.is_empty() => return Err(error),
                 // What is claimed must be worked on; the next claim meets the same error.
                 Err(_) => break,
