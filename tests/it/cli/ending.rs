@@ -172,6 +172,14 @@ async fn kill_in_the_middle(world: World) {
         .await;
         running.killed().await;
     }
+    // A commit that was on its way when its sender died is carried out.
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database()
+                       AND application_name = 'recording-archiver'";
+    eventually("the sessions of the dead have ended", || async {
+        (world.number(sessions).await == 0).then_some(())
+    })
+    .await;
     // Those of the first kill may have been found by the second process, or not yet.
     let cut_off =
         "SELECT count(*) FROM archiver.attempts WHERE outcome IS NULL OR outcome = 'lost'";
