@@ -2,29 +2,32 @@
 //! directory, ending with the process that started it.
 //!
 //! One process at a time holds `postgres.lock` and runs the server; others join it through its
-//! socket. When the holder ends, one of the others starts the server again on the same socket,
+//! socket. The holder releases the lock before it ends the server, so whoever sees the lock held
+//! sees a server that stays; whoever acquires the lock waits until the former server has ended.
+//! When the holder ends, one of the others starts the server again on the same socket,
 //! after a break in which connections fail. The only way in is a Unix socket in a directory that
 //! nobody but its owner and root may enter.
 
 mod account;
 mod binaries;
+mod claim;
 mod cluster;
 mod error;
 mod former;
 mod places;
 mod server;
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use self::account::Account;
 use self::binaries::{Binaries, SearchPlaces};
+use self::claim::Claim;
 pub use self::error::EmbeddedError;
 use self::places::{PORT, Places};
 use self::server::Server;
@@ -39,12 +42,12 @@ const RESTART_AFTER_AT_MOST: Duration = Duration::from_secs(30);
 /// The private Postgres, run by this process or joined.
 ///
 /// Dropping it tells a server of ours to shut down, without waiting for that;
-/// [`stop`](Self::stop) waits.
+/// [`stop`](Self::stop) waits. Either way a start right afterwards does not join that server.
 #[derive(Debug)]
 pub struct EmbeddedPostgres {
     places: Places,
     psql: PathBuf,
-    let_go: CancellationToken,
+    claim: Arc<Claim>,
     /// Empty only after `stop`.
     keeper: Option<JoinHandle<Result<(), EmbeddedError>>>,
 }
@@ -66,14 +69,14 @@ impl EmbeddedPostgres {
     /// another process holds the lock but its server does not answer for five minutes.
     pub async fn start(data_dir: &Path) -> Result<Self, EmbeddedError> {
         let (places, account) = Places::settle(data_dir).await?;
-        let holding = Holding::begin(&places, &account).await?;
+        let (claim, server) = own_or_join(&places, &account).await?;
         let psql = find_binaries(&places).map_or_else(|_| PathBuf::from("psql"), |b| b.psql());
-        let let_go = CancellationToken::new();
-        let keeper = tokio::spawn(keep(holding, places.clone(), account, let_go.clone()));
+        let claim = Arc::new(claim);
+        let keeper = tokio::spawn(keep(Arc::clone(&claim), server, places.clone(), account));
         Ok(Self {
             places,
             psql,
-            let_go,
+            claim,
             keeper: Some(keeper),
         })
     }
@@ -99,7 +102,7 @@ impl EmbeddedPostgres {
     ///
     /// When the server does not end within 30 seconds. It has been told to, and goes on ending.
     pub async fn stop(mut self) -> Result<(), EmbeddedError> {
-        self.let_go.cancel();
+        self.claim.release();
         match self.keeper.take() {
             // A keeper that was cut off with its runtime has dropped its server.
             Some(keeper) => keeper.await.unwrap_or(Ok(())),
@@ -110,49 +113,37 @@ impl EmbeddedPostgres {
 
 impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
+        // Before the keeper ends, which may be later: a start after this must not join.
+        self.claim.release();
         if let Some(keeper) = &self.keeper {
             keeper.abort();
         }
     }
 }
 
-/// What this process has of the cluster. Fields drop in this order: a server is told to end
-/// before closing the file releases the lock.
-#[derive(Debug)]
-struct Holding {
-    /// None: another process runs it.
-    server: Option<Server>,
-    lock: File,
-}
-
-impl Holding {
-    /// Whoever gets the lock starts the server; the others wait until it answers. An owner that
-    /// ends while one waits leaves the lock, so that one of those waiting becomes the owner.
-    async fn begin(places: &Places, account: &Account) -> Result<Self, EmbeddedError> {
-        let lock = places.open_lock()?;
-        let started_at = Instant::now();
-        while started_at.elapsed() < OWNER_ANSWERS_WITHIN {
-            if try_lock(&lock, places)? {
-                let mut server = None;
-                start_server(&mut server, places, account).await?;
-                return Ok(Self { server, lock });
-            }
-            if server::answers(&server::connect_options(places)).await {
-                return Ok(Self { server: None, lock });
-            }
-            sleep(LOOK_EVERY).await;
+/// Whoever gets the lock starts the server; the others wait until it answers. An owner that
+/// ends while one waits leaves the lock, so that one of those waiting becomes the owner.
+async fn own_or_join(
+    places: &Places,
+    account: &Account,
+) -> Result<(Claim, Option<Server>), EmbeddedError> {
+    let claim = Claim::open(places)?;
+    let started_at = Instant::now();
+    while started_at.elapsed() < OWNER_ANSWERS_WITHIN {
+        let answers = server::answers(&server::connect_options(places)).await;
+        // Only now: a lock that is held after the answer says that the server stays.
+        if claim.try_acquire()? {
+            let mut server = None;
+            start_server(&mut server, &claim, places, account).await?;
+            return Ok((claim, server));
         }
-        let (lock, socket_dir) = (places.lock.clone(), places.socket_dir.clone());
-        Err(EmbeddedError::OwnerSilent { lock, socket_dir })
+        if answers {
+            return Ok((claim, None));
+        }
+        sleep(LOOK_EVERY).await;
     }
-}
-
-fn try_lock(lock: &File, places: &Places) -> Result<bool, EmbeddedError> {
-    match lock.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(EmbeddedError::place("lock", &places.lock)(error)),
-    }
+    let (lock, socket_dir) = (places.lock.clone(), places.socket_dir.clone());
+    Err(EmbeddedError::OwnerSilent { lock, socket_dir })
 }
 
 fn find_binaries(places: &Places) -> Result<Binaries, EmbeddedError> {
@@ -166,6 +157,7 @@ fn find_binaries(places: &Places) -> Result<Binaries, EmbeddedError> {
 /// Creates the cluster if there is none, then starts its server. The caller holds the lock.
 async fn start_server(
     running: &mut Option<Server>,
+    claim: &Claim,
     places: &Places,
     account: &Account,
 ) -> Result<(), EmbeddedError> {
@@ -174,51 +166,49 @@ async fn start_server(
         tracing::info!(cluster = %places.cluster.display(), "creating the private Postgres");
         cluster::create(places, account, &binaries).await?;
     }
-    Server::start(running, places, account, &binaries).await
+    Server::start(running, claim, places, account, &binaries).await
 }
 
-/// Keeps a server running until let go: restarts ours when it dies, takes over when its owner ends.
+/// Keeps a server running until the claim is released: restarts ours when it dies, takes over when
+/// its owner ends.
 async fn keep(
-    mut holding: Holding,
+    claim: Arc<Claim>,
+    mut server: Option<Server>,
     places: Places,
     account: Account,
-    let_go: CancellationToken,
 ) -> Result<(), EmbeddedError> {
     loop {
-        if let Some(server) = &mut holding.server {
+        if let Some(running) = &mut server {
             let ending = tokio::select! {
-                () = let_go.cancelled() => break,
-                ending = server.ended() => ending,
+                biased;
+                () = claim.released() => break,
+                ending = running.ended() => ending,
             };
             let ending = ending.map_or_else(|error| error.to_string(), |status| status.to_string());
             tracing::warn!(ending, log = places.log_tail(), "the private Postgres died");
         } else {
             tokio::select! {
-                () = let_go.cancelled() => break,
-                () = until_locked(&holding.lock, &places) => {}
+                () = claim.released() => break,
+                () = until_acquired(&claim) => {}
             }
             tracing::info!("taking over the private Postgres from a process that ended");
         }
-        holding.server = None;
+        server = None;
         tokio::select! {
-            () = let_go.cancelled() => break,
-            () = restart(&mut holding.server, &places, &account) => {}
+            () = claim.released() => break,
+            () = restart(&mut server, &claim, &places, &account) => {}
         }
     }
-    let Holding { server, lock } = holding;
-    let stopped = match server {
-        Some(server) => server.stop(&places).await,
+    match server {
+        Some(server) => server.wait_for_end(&places).await,
         None => Ok(()),
-    };
-    // Only now may somebody else start it.
-    drop(lock);
-    stopped
+    }
 }
 
 /// Asks instead of blocking: a thread waiting in the kernel could not be called off.
-async fn until_locked(lock: &File, places: &Places) {
+async fn until_acquired(claim: &Claim) {
     loop {
-        match try_lock(lock, places) {
+        match claim.try_acquire() {
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => {
@@ -229,10 +219,10 @@ async fn until_locked(lock: &File, places: &Places) {
     }
 }
 
-async fn restart(running: &mut Option<Server>, places: &Places, account: &Account) {
+async fn restart(running: &mut Option<Server>, claim: &Claim, places: &Places, account: &Account) {
     let mut pause = Duration::from_millis(500);
     loop {
-        match start_server(running, places, account).await {
+        match start_server(running, claim, places, account).await {
             Ok(()) => return,
             Err(error) => tracing::error!(error = %error, "the private Postgres is down"),
         }

@@ -155,6 +155,37 @@ async fn dropping_ends_the_server_and_a_start_right_after_succeeds() {
     postgres.stop().await.unwrap();
 }
 
+/// A slow disk, as strong as can be: the server does not begin to end by itself.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn start_after_drop_does_not_join_the_ending_server() {
+    let data_dir = data_dir();
+    let postgres = start(data_dir.path()).await;
+    let ending = server_pid(data_dir.path());
+    let frozen = Frozen::supervisors_of(data_dir.path());
+    drop(postgres);
+    let postgres = start(data_dir.path()).await;
+    assert_ne!(server_pid(data_dir.path()), ending);
+    drop(frozen);
+    postgres.stop().await.unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn start_during_stop_does_not_join_the_ending_server() {
+    let data_dir = data_dir();
+    let postgres = start(data_dir.path()).await;
+    let ending = server_pid(data_dir.path());
+    let frozen = Frozen::supervisors_of(data_dir.path());
+    let stopping = tokio::spawn(postgres.stop());
+    tokio::task::yield_now().await;
+    let postgres = start(data_dir.path()).await;
+    assert_ne!(server_pid(data_dir.path()), ending);
+    drop(frozen);
+    stopping.await.unwrap().unwrap();
+    postgres.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn two_starts_at_the_same_instant_share_one_server() {
     let data_dir = data_dir();
@@ -515,6 +546,32 @@ async fn holds_a_postgres_until_killed() {
         let _postgres = start(Path::new(&data_dir)).await;
         println!("{READY}");
         std::future::pending::<()>().await;
+    }
+}
+
+/// The supervisors of a server, stopped for as long as this lives.
+#[cfg(target_os = "linux")]
+struct Frozen(Vec<Pid>);
+
+#[cfg(target_os = "linux")]
+impl Frozen {
+    fn supervisors_of(data_dir: &Path) -> Self {
+        let supervisors = supervisors_of(data_dir);
+        assert!(!supervisors.is_empty());
+        for supervisor in &supervisors {
+            kill(*supervisor, Signal::SIGSTOP).unwrap();
+        }
+        Self(supervisors)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for supervisor in &self.0 {
+            // The one whose server has ended may have been killed by the other.
+            kill(*supervisor, Signal::SIGCONT).ok();
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 use super::error::EmbeddedError;
 use super::places::Places;
 
-/// A fast shutdown writes a checkpoint of at most the shared buffers.
-const ENDS_WITHIN: Duration = Duration::from_secs(15);
+/// A fast shutdown writes a checkpoint of at most the shared buffers; a slow and busy disk takes
+/// its time to sync what was written since the last one.
+pub(super) const ENDS_WITHIN: Duration = Duration::from_mins(2);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection, PgConnection};
-use tokio::process::{Child, ChildStdin};
+use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
 
 use super::account::Account;
 use super::binaries::Binaries;
+use super::claim::Claim;
 use super::cluster::NAME;
 use super::error::EmbeddedError;
 use super::former;
@@ -37,26 +39,26 @@ kill -KILL "$watch" 2>/dev/null
 exit "$status"
 "#;
 
-/// How long what is left of a former server may stand in the way.
-const OBSTACLES_CLEAR_WITHIN: Duration = Duration::from_secs(15);
+/// A setting of our own, by which a server is known from a former one that still answers.
+const START_ID: &str = "recording_archiver.start_id";
 /// Crash recovery replays what was written since the last checkpoint.
 const READY_WITHIN: Duration = Duration::from_mins(5);
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A running server. Dropping it tells the server to shut down, without waiting.
+/// A running server, which lives until the claim is released.
 #[derive(Debug)]
 pub(super) struct Server {
     supervisor: Child,
-    /// Never written to: the server lives as long as this is open.
-    lifeline: ChildStdin,
+    start_id: String,
 }
 
 impl Server {
     /// Starts the server and waits until it answers. The caller holds the lock. The server is in
-    /// `running` before it answers, so that a caller who gives up waiting can still stop it.
+    /// `running` before it answers, so that a caller who gives up waiting can still wait for its end.
     pub(super) async fn start(
         running: &mut Option<Self>,
+        claim: &Claim,
         places: &Places,
         account: &Account,
         binaries: &Binaries,
@@ -64,7 +66,7 @@ impl Server {
         let started_at = Instant::now();
         loop {
             let unrelated_pid = former::end(places).await?;
-            let server = Self::spawn(places, account, binaries, unrelated_pid)
+            let server = Self::spawn(claim, places, account, binaries, unrelated_pid)
                 .map_err(EmbeddedError::place("run", &binaries.postgres()))?;
             let ending = match running.insert(server).until_ready(places).await {
                 Ok(()) => return Ok(()),
@@ -79,7 +81,7 @@ impl Server {
                 "terminate any old server",
             ];
             let passing = obstacle.iter().any(|words| log_tail.contains(words));
-            if !passing || started_at.elapsed() > OBSTACLES_CLEAR_WITHIN {
+            if !passing || started_at.elapsed() > former::ENDS_WITHIN {
                 let (cluster, log_dir) = (places.cluster.clone(), places.log_dir.clone());
                 return Err(EmbeddedError::StartFailed {
                     cluster,
@@ -93,6 +95,7 @@ impl Server {
     }
 
     fn spawn(
+        claim: &Claim,
         places: &Places,
         account: &Account,
         binaries: &Binaries,
@@ -111,6 +114,8 @@ impl Server {
             setting.push(value);
             command.arg("-c").arg(setting);
         }
+        let start_id = Uuid::new_v4().to_string();
+        command.arg("-c").arg(format!("{START_ID}={start_id}"));
         if let Some(pid) = unrelated_pid {
             // Postgres would take the namesake of its dead predecessor for a living one. This says
             // that it is not; whether backends of that predecessor live is checked all the same.
@@ -121,14 +126,15 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut supervisor = command.spawn()?;
-        let lifeline = supervisor.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        // Never written to: the server lives as long as this is open.
+        claim.hold(supervisor.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?);
         Ok(Self {
             supervisor,
-            lifeline,
+            start_id,
         })
     }
 
-    /// Waits for an answer; an early end is told as the reason.
+    /// Waits for this server's answer; an early end is returned as the reason.
     async fn until_ready(&mut self, places: &Places) -> Result<(), String> {
         let started_at = Instant::now();
         let options = connect_options(places);
@@ -138,7 +144,10 @@ impl Server {
                 Ok(Some(status)) => return Err(status.to_string()),
                 Err(error) => return Err(error.to_string()),
             }
-            if answers(&options).await {
+            if start_id(&options)
+                .await
+                .is_some_and(|id| id == self.start_id)
+            {
                 return Ok(());
             }
             sleep(LOOK_EVERY).await;
@@ -151,14 +160,10 @@ impl Server {
         self.supervisor.wait().await
     }
 
-    /// Shuts down fast: sessions are cut off, what was committed is on disk.
-    pub(super) async fn stop(self, places: &Places) -> Result<(), EmbeddedError> {
-        let Self {
-            mut supervisor,
-            lifeline,
-        } = self;
-        drop(lifeline);
-        match timeout(ENDS_WITHIN, supervisor.wait()).await {
+    /// Waits for the fast shutdown that the released claim began: sessions are terminated, what was
+    /// committed is on disk.
+    pub(super) async fn wait_for_end(mut self, places: &Places) -> Result<(), EmbeddedError> {
+        match timeout(ENDS_WITHIN, self.supervisor.wait()).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(EmbeddedError::place("stop", &places.cluster)(error)),
             Err(_) => Err(EmbeddedError::StopTimedOut {
@@ -208,8 +213,20 @@ pub(super) fn connect_options(places: &Places) -> PgConnectOptions {
 
 /// Whether a server takes connections there now.
 pub(super) async fn answers(options: &PgConnectOptions) -> bool {
-    match timeout(Duration::from_secs(5), PgConnection::connect_with(options)).await {
-        Ok(Ok(connection)) => connection.close().await.is_ok(),
-        _ => false,
-    }
+    start_id(options).await.is_some()
+}
+
+/// The start that the server there was started by, if one takes connections; empty for a server of
+/// another version.
+async fn start_id(options: &PgConnectOptions) -> Option<String> {
+    let ask = async || -> sqlx::Result<String> {
+        let mut connection = PgConnection::connect_with(options).await?;
+        let id = sqlx::query_scalar("SELECT coalesce(current_setting($1, true), '')")
+            .bind(START_ID)
+            .fetch_one(&mut connection)
+            .await?;
+        connection.close().await?;
+        Ok(id)
+    };
+    timeout(Duration::from_secs(5), ask()).await.ok()?.ok()
 }
