@@ -16,7 +16,7 @@ mod grants;
 mod migrate;
 
 use embedded::{EmbeddedError, EmbeddedPostgres};
-pub use grants::{Access, GrantError, grant};
+pub use grants::{Access, GrantError, MissingRights, grant, missing_rights};
 pub use migrate::{is_current, migrate};
 
 /// Waiting for a free connection longer than this means that something is stuck.

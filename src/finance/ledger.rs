@@ -102,7 +102,8 @@ macro_rules! record_observed {
         ), changed AS (
             INSERT INTO archiver.cost_observations
                    (recording_id, cost_usd, recording_status, observed_at, observed_by)
-            SELECT recording_id, cost, status, at, $5 FROM seen WHERE is_changed
+            SELECT recording_id, cost, status, CASE WHEN $5 = 'rebuild' THEN at ELSE now() END, $5
+              FROM seen WHERE is_changed
              ORDER BY recording_id
         )
         SELECT s.place AS "place!", s.at AS "observed_at!",
@@ -139,7 +140,8 @@ impl Recorded {
 ///
 /// Only a changed value becomes a row of the ledger; an unchanged one confirms the last, until that
 /// is final. A cost that is missing is no observation, nor is one that is older than the last: that
-/// one stays. With `project_id`, recordings that are known to be another project's are left alone.
+/// one stays. The ledger's date is when the row is written, so that no sum that was reported before
+/// included it; a rebuild restores the manifest's. With `project_id`, recordings that are known to be another project's are left alone.
 ///
 /// Locks the rows, so that two observers cannot write the same change.
 pub async fn record(

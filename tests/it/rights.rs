@@ -13,6 +13,11 @@ use crate::harness::world::{PREFIX, World};
 use crate::resume::killed_in_the_middle;
 use crate::seed::{execute, refused};
 
+mod append_only;
+mod escalation;
+mod granted;
+mod roles;
+
 /// Everything else that the tests do with a bucket runs under the same policy.
 #[tokio::test]
 async fn each_action_of_the_policy_is_needed() {
