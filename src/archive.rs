@@ -96,10 +96,17 @@ impl Archiver {
         progress: &Arc<Progress>,
         stop: &CancellationToken,
     ) -> Result<(StoredObject, Outcome), ArchiveError> {
-        match self.archive_once(claim, notes, progress, stop).await {
+        let result = match self.archive_once(claim, notes, progress, stop).await {
             // The file changed under our hands: cleanly from the start, once.
             Err(error) if error.kind() == ErrorKind::SourceChanged => {
                 self.archive_once(claim, notes, progress, stop).await
+            }
+            result => result,
+        };
+        match result {
+            Err(ArchiveError::Storage(error)) => {
+                let scoped = async { Err(self.storage.with_scope(error).await) };
+                unless(stop, scoped).await
             }
             result => result,
         }

@@ -49,12 +49,18 @@ pub enum ErrorKind {
     StorageUnavailable,
     /// The store refuses the credentials or the operation.
     StorageDenied,
+    /// The store has no space left, or a quota is used up.
+    StorageFull,
+    /// The store refuses a request for a reason that this program does not know.
+    StorageRefused,
     /// What the store holds is not what was sent.
     ChecksumMismatch,
     /// Another object stands under the recording's key.
     ObjectConflict,
     /// An archived recording's object is gone.
     ObjectMissing,
+    /// The object is in a storage class that must be restored before it can be read.
+    ObjectArchivedCold,
     /// Another worker owns the recording now.
     LeaseLost,
     /// The process was told to stop.
@@ -74,7 +80,8 @@ pub enum Disposition {
     Throttle,
     /// For good: nothing will change by itself.
     Fail,
-    /// Credentials or configuration are wrong: stop claiming and tell the operator once.
+    /// Credentials or configuration are wrong, or the store is full: stop claiming and tell the
+    /// operator once.
     Halt,
     /// Nobody's fault: give the claim back, no attempt burnt.
     Release,
@@ -82,7 +89,7 @@ pub enum Disposition {
 
 impl ErrorKind {
     /// Every kind, in the order in which a recording may meet them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::NotFound,
         Self::NotReady,
         Self::NoMedia,
@@ -100,9 +107,12 @@ impl ErrorKind {
         Self::Stalled,
         Self::StorageUnavailable,
         Self::StorageDenied,
+        Self::StorageFull,
+        Self::StorageRefused,
         Self::ChecksumMismatch,
         Self::ObjectConflict,
         Self::ObjectMissing,
+        Self::ObjectArchivedCold,
         Self::LeaseLost,
         Self::Cancelled,
         Self::Internal,
@@ -128,9 +138,12 @@ impl ErrorKind {
             Self::Stalled => "stalled",
             Self::StorageUnavailable => "storage_unavailable",
             Self::StorageDenied => "storage_denied",
+            Self::StorageFull => "storage_full",
+            Self::StorageRefused => "storage_refused",
             Self::ChecksumMismatch => "checksum_mismatch",
             Self::ObjectConflict => "object_conflict",
             Self::ObjectMissing => "object_missing",
+            Self::ObjectArchivedCold => "object_archived_cold",
             Self::LeaseLost => "lease_lost",
             Self::Cancelled => "cancelled",
             Self::Internal => "internal",
@@ -141,10 +154,13 @@ impl ErrorKind {
     /// queue decides that, because only the row remembers the attempt before.
     pub const fn disposition(self) -> Disposition {
         match self {
-            Self::NotFound | Self::LinkRefused | Self::ObjectConflict => Disposition::Fail,
+            Self::NotFound
+            | Self::LinkRefused
+            | Self::ObjectConflict
+            | Self::ObjectArchivedCold => Disposition::Fail,
             Self::NotReady | Self::NoMedia => Disposition::Defer,
             Self::Throttled => Disposition::Throttle,
-            Self::Unauthorized | Self::StorageDenied => Disposition::Halt,
+            Self::Unauthorized | Self::StorageDenied | Self::StorageFull => Disposition::Halt,
             Self::LeaseLost | Self::Cancelled => Disposition::Release,
             Self::ApiUnavailable
             | Self::BadMetadata
@@ -156,6 +172,7 @@ impl ErrorKind {
             | Self::SourceChanged
             | Self::Stalled
             | Self::StorageUnavailable
+            | Self::StorageRefused
             | Self::ChecksumMismatch
             | Self::ObjectMissing
             | Self::Internal => Disposition::Retry,
@@ -194,12 +211,21 @@ impl ErrorKind {
             Self::StorageDenied => {
                 "check the storage credentials and their rights on the bucket, or who owns the directory"
             }
+            Self::StorageFull => {
+                "free space in the store, or raise its quota; claiming resumes automatically"
+            }
+            Self::StorageRefused => {
+                "look up the store's code and message in its documentation; check this host's clock and storage.*"
+            }
             Self::ChecksumMismatch => "suspect the store or the line to it; it is sent again",
             Self::ObjectConflict => {
                 "another object stands under the key: move it away, then run `retry`"
             }
             Self::ObjectMissing => {
                 "run `verify --repair`, or `archive --force`, while the provider still has it"
+            }
+            Self::ObjectArchivedCold => {
+                "restore the object from its cold storage class (aws s3api restore-object), then run `retry`"
             }
             Self::LeaseLost => "nothing: another worker has it",
             Self::Cancelled => "nothing: it is queued again",

@@ -75,7 +75,7 @@ impl From<KeyError> for RestoreError {
 
 impl RestoreError {
     /// What kind of trouble of the store it was; `None` for everything else.
-    pub const fn trouble(&self) -> Option<ErrorKind> {
+    pub fn trouble(&self) -> Option<ErrorKind> {
         match self {
             Self::Storage(error) => Some(error.kind()),
             Self::Stopped => Some(ErrorKind::Cancelled),

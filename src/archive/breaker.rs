@@ -13,6 +13,8 @@ const FAILURES_IN_A_ROW: u32 = 5;
 pub struct Breaker {
     api: AtomicU32,
     store: AtomicU32,
+    /// Answers of the store that are not understood: what they are about is not known either.
+    refused: AtomicU32,
 }
 
 impl Breaker {
@@ -28,6 +30,7 @@ impl Breaker {
     pub(super) fn note_success(&self) {
         self.api.store(0, Ordering::Relaxed);
         self.store.store(0, Ordering::Relaxed);
+        self.refused.store(0, Ordering::Relaxed);
     }
 
     /// Closes the breaker for a kind: a probe has found that side well.
@@ -48,6 +51,8 @@ impl Breaker {
             Some(&self.api)
         } else if kind == ErrorKind::StorageUnavailable {
             Some(&self.store)
+        } else if kind == ErrorKind::StorageRefused {
+            Some(&self.refused)
         } else {
             None
         }

@@ -38,7 +38,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Api(error) => error.kind(),
             Self::NotReady { .. } => ErrorKind::NotReady,
@@ -51,6 +51,11 @@ impl ArchiveError {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Exhausted { last, .. } => *last,
         }
+    }
+
+    /// Whether it is certain that every other recording would meet the same.
+    pub const fn stops_everything(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.stops_everything())
     }
 
     /// How long the other side wants to be left alone, if it said so.

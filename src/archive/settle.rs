@@ -119,7 +119,8 @@ impl Archiver {
             mismatched_size_bytes: error.mismatched_size_bytes(),
         };
         let history = History::from(&claim);
-        let verdict = if self.breaker.note_failure(failure.kind) {
+        let is_open = self.breaker.note_failure(failure.kind);
+        let verdict = if is_open || error.stops_everything() {
             Verdict::Release { halt: true }
         } else {
             let retry_after = error.retry_after();

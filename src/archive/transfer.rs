@@ -366,6 +366,7 @@ const fn is_worth_going_on(kind: ErrorKind) -> bool {
         | ErrorKind::Stalled
         | ErrorKind::StorageUnavailable
         | ErrorKind::StorageDenied
+        | ErrorKind::StorageFull
         | ErrorKind::Cancelled
         | ErrorKind::Internal => true,
         ErrorKind::NotFound
@@ -375,9 +376,12 @@ const fn is_worth_going_on(kind: ErrorKind) -> bool {
         | ErrorKind::LinkRefused
         | ErrorKind::SizeMismatch
         | ErrorKind::SourceChanged
+        // Perhaps for what became of this upload, which another one would not meet.
+        | ErrorKind::StorageRefused
         | ErrorKind::ChecksumMismatch
         | ErrorKind::ObjectConflict
         | ErrorKind::ObjectMissing
+        | ErrorKind::ObjectArchivedCold
         | ErrorKind::LeaseLost => false,
     }
 }

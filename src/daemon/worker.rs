@@ -310,7 +310,10 @@ impl Worker {
         }
         let of_store = matches!(
             halt.kind,
-            ErrorKind::StorageDenied | ErrorKind::StorageUnavailable
+            ErrorKind::StorageDenied
+                | ErrorKind::StorageFull
+                | ErrorKind::StorageRefused
+                | ErrorKind::StorageUnavailable
         );
         let check = async {
             if of_store {

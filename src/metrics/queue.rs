@@ -12,9 +12,11 @@ use crate::error::ErrorKind;
 use crate::queue::Depth;
 
 /// The kinds that stop the claiming: refusals, and the sides whose breaker can open.
-const HALTING: [ErrorKind; 4] = [
+const HALTING: [ErrorKind; 6] = [
     ErrorKind::Unauthorized,
     ErrorKind::StorageDenied,
+    ErrorKind::StorageFull,
+    ErrorKind::StorageRefused,
     ErrorKind::ApiUnavailable,
     ErrorKind::StorageUnavailable,
 ];

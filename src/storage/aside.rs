@@ -34,9 +34,12 @@ impl Storage {
         }
         self.copy(key, &aside, original.size).await?;
         if !self.is_copy(&aside, &original).await? {
-            return Err(StorageError::Refused {
+            return Err(StorageError::Unexpected {
                 operation: Operation::new("move aside", key),
-                said: format!("its copy does not have its {} bytes", original.size),
+                cause: format!(
+                    "the copy does not have the {} bytes of the original",
+                    original.size
+                ),
             });
         }
         Ok(Some(self.kept(key, original, &aside)))

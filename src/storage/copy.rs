@@ -2,10 +2,11 @@
 
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde::Deserialize;
 
 use super::S3;
+use super::answer::quoted;
 use super::error::{Operation, StorageError};
 use super::signed::Ask;
 
@@ -77,14 +78,13 @@ impl S3 {
         };
         // The same part may be copied twice: asked like a question.
         let said = self.inquire(target, ask, operation).await?;
-        if !said.status.is_success() {
-            return Err(StorageError::said(operation(), said.status, &said.body));
-        }
-        // S3 may find out that it cannot do it after it has said 200.
         let copied: Result<CopiedXml, _> = quick_xml::de::from_str(&said.body);
         copied
             .map(|copied| copied.etag)
-            .map_err(|_| StorageError::said(operation(), StatusCode::BAD_REQUEST, &said.body))
+            .map_err(|error| StorageError::Unavailable {
+                operation: operation(),
+                cause: quoted(&format!("the answer is no copied part: {error}"), 200),
+            })
     }
 }
 

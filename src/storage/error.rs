@@ -3,36 +3,48 @@
 use std::error::Error;
 use std::io;
 
-use reqwest::StatusCode;
+use object_store::client::HttpError;
 
-use super::codes;
+use super::answer::{StoreAnswer, quoted};
+use super::error_codes::AnswerClass;
 use super::key::{KeyError, ObjectKey};
 use crate::checkpoint::PartsDiffer;
 use crate::digest::Fingerprint;
-use crate::error::{ErrorKind, chain};
-use crate::printable::printable;
+use crate::error::ErrorKind;
 
-/// Longest part of a store's words that is passed on.
-const MAX_QUOTED_CHARS: usize = 300;
+/// Longest part of a cause that is passed on.
+const MAX_CAUSE_CHARS: usize = 300;
 /// Longest part of an object's name: no key of ours is longer.
 const MAX_OBJECT_CHARS: usize = 1100;
 
 /// Why something could not be stored, read or proven.
 ///
 /// Holds no error of the store's client: those carry whole answers, in which stores repeat access
-/// keys and signed strings. Only the store's code and message are kept.
+/// keys and signed strings.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    #[error("{operation}: the store denies it ({said}){}", helps(said))]
-    Denied { operation: Operation, said: String },
-    #[error("{operation}: there is no such bucket; create it, or correct storage.url")]
-    NoBucket { operation: Operation },
-    #[error("{operation}: {said}")]
-    Unavailable { operation: Operation, said: String },
-    #[error("{operation}: the store refuses it ({said})")]
-    Refused { operation: Operation, said: String },
-    #[error("{operation}: the store received other bytes than were sent ({said})")]
-    Damaged { operation: Operation, said: String },
+    /// The store answered, and not with a success. What follows is the answer's class.
+    #[error("{operation}: {answer}{}", fix(answer.fix()))]
+    Answer {
+        operation: Operation,
+        answer: Box<StoreAnswer>,
+    },
+    /// An error of the operating system, in a store that is a directory.
+    #[error("{operation}: {cause}")]
+    FileSystem {
+        operation: Operation,
+        class: AnswerClass,
+        cause: String,
+    },
+    /// There was no answer, or none that could be read.
+    #[error("{operation}: {cause}")]
+    Unavailable { operation: Operation, cause: String },
+    /// The store does what S3 does not.
+    #[error("{operation}: {cause}")]
+    Unexpected { operation: Operation, cause: String },
+    /// What the store has, compared by us, is not what was sent.
+    #[error("{operation}: {cause}")]
+    Damaged { operation: Operation, cause: String },
     #[error("refuse to publish {key}: its parts are not what was read")]
     PartsDiffer {
         key: ObjectKey,
@@ -58,6 +70,12 @@ pub enum StorageError {
     },
     #[error("{key} is gone right after it was stored")]
     Missing { key: ObjectKey },
+    /// A refusal that the store does not give for another object: see [`super::scope`].
+    #[error("{0}; other objects are accepted")]
+    OneObject(Box<Self>),
+    /// A refusal that any other object meets as well.
+    #[error("{0}; other objects are refused, too")]
+    EveryRequest(Box<Self>),
     #[error("name the object")]
     Key(#[from] KeyError),
 }
@@ -85,147 +103,213 @@ impl std::fmt::Display for Operation {
 }
 
 impl StorageError {
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Denied { .. } | Self::NoBucket { .. } => ErrorKind::StorageDenied,
+            Self::Answer { answer, .. } => kind_of(answer.class()),
+            Self::FileSystem { class, .. } => kind_of(*class),
             Self::Unavailable { .. } => ErrorKind::StorageUnavailable,
-            // Asking again would meet the same: what it has is not what was meant to be there.
-            Self::Refused { .. }
-            | Self::Damaged { .. }
-            | Self::PartsDiffer { .. }
-            | Self::ReadBackDiffers { .. } => ErrorKind::ChecksumMismatch,
+            Self::Unexpected { .. } => ErrorKind::StorageRefused,
+            Self::Damaged { .. } | Self::PartsDiffer { .. } | Self::ReadBackDiffers { .. } => {
+                ErrorKind::ChecksumMismatch
+            }
             Self::Exists { .. } | Self::Conflict { .. } => ErrorKind::ObjectConflict,
             Self::Missing { .. } => ErrorKind::ObjectMissing,
+            Self::OneObject(_) => ErrorKind::StorageRefused,
+            Self::EveryRequest(refusal) => refusal.kind(),
             Self::Key(_) => ErrorKind::BadMetadata,
         }
     }
 
-    /// Whether it is about who asks or with which settings, and not about what was asked.
-    pub(super) fn is_about_every_request(&self) -> bool {
-        matches!(self, Self::Denied { said, .. } if codes::cure(said).is_some())
+    /// What the store's answer, or the operating system's, means; `None` if it is neither.
+    pub fn class(&self) -> Option<AnswerClass> {
+        match self {
+            Self::Answer { answer, .. } => Some(answer.class()),
+            Self::FileSystem { class, .. } => Some(*class),
+            _ => None,
+        }
     }
 
-    /// A store may refuse a part for what became of its upload, which another one may not meet.
-    pub(super) fn worth_another_upload(self) -> Self {
-        match self {
-            Self::Refused { operation, said } => Self::Unavailable { operation, said },
-            error => error,
-        }
+    /// Whether it is certain that every other recording would meet the same.
+    pub const fn stops_everything(&self) -> bool {
+        matches!(self, Self::EveryRequest(_))
+    }
+
+    /// Whether the same request may succeed in a moment.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. }) || self.class() == Some(AnswerClass::Busy)
+    }
+
+    /// Whether credentials, rights or settings are wrong.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(
+            self.class(),
+            Some(AnswerClass::Denied | AnswerClass::NoBucket)
+        )
+    }
+
+    /// Whether it is about who asks or with which settings, and not about what was asked.
+    pub(super) fn is_about_every_request(&self) -> bool {
+        matches!(self, Self::Answer { answer, .. } if answer.is_about_every_request())
     }
 
     /// Whether a store may have refused a request for something that it does not know.
     pub(super) fn is_not_understood(&self) -> bool {
         match self {
-            // What is gone says nothing of what is known.
-            Self::Refused { said, .. } => !said.contains("NoSuch"),
-            Self::Unavailable { said, .. } => {
-                said.contains("501 Not Implemented") || said.contains("NotImplemented")
-            }
+            Self::Answer { answer, .. } => matches!(
+                answer.class(),
+                AnswerClass::Refused | AnswerClass::Unsupported
+            ),
+            Self::Unexpected { .. } => true,
             _ => false,
         }
     }
 
-    /// Translates an answer that is none of success.
-    pub(super) fn said(operation: Operation, status: StatusCode, body: &str) -> Self {
-        let said = match words(body) {
-            words if words.is_empty() => format!("the store answers {status}"),
-            words => words,
-        };
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied { operation, said },
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-                Self::Unavailable { operation, said }
-            }
-            _ if codes::is_trouble(&said) => Self::Unavailable { operation, said },
-            _ if said.contains("NoSuchBucket") => Self::NoBucket { operation },
-            _ if codes::is_refusal(&said) => Self::Denied { operation, said },
-            _ if codes::is_damage(&said) => Self::Damaged { operation, said },
-            _ if status.is_client_error() => Self::Refused { operation, said },
-            _ => Self::Unavailable { operation, said },
+    /// Whether it says nothing of what a store enforces: it may answer otherwise another time, or
+    /// with other rights.
+    pub(super) fn is_inconclusive(&self) -> bool {
+        let is_full = self.class() == Some(AnswerClass::Full);
+        self.is_transient() || self.is_denied() || is_full
+    }
+
+    /// An answer that is not a success.
+    pub(super) fn answered(operation: Operation, answer: StoreAnswer) -> Self {
+        Self::Answer {
+            operation,
+            answer: Box::new(answer),
+        }
+    }
+
+    /// A request that was not answered.
+    pub(super) fn unanswered(operation: Operation, error: reqwest::Error) -> Self {
+        Self::Unavailable {
+            operation,
+            cause: innermost_first(&error.without_url()),
         }
     }
 
     /// Translates an error of the store's client met while publishing an object.
     pub(super) fn publishing(key: &ObjectKey, error: &object_store::Error) -> Self {
-        match error {
-            object_store::Error::AlreadyExists { .. }
-            | object_store::Error::Precondition { .. } => Self::Exists { key: key.clone() },
-            error => Self::of(Operation::new("publish", key), error),
+        if is_taken(error) {
+            return Self::Exists { key: key.clone() };
         }
+        Self::of(Operation::new("publish", key), error)
     }
 
     /// Translates an error of the store's client met while doing `operation`.
     pub(super) fn of(operation: Operation, error: &object_store::Error) -> Self {
-        let said = words(&chain(error));
-        match error {
-            object_store::Error::PermissionDenied { .. }
-            | object_store::Error::Unauthenticated { .. } => Self::Denied { operation, said },
-            object_store::Error::NotFound { .. } if said.contains("NoSuchBucket") => {
-                Self::NoBucket { operation }
-            }
-            _ if codes::is_trouble(&said) => Self::Unavailable { operation, said },
-            _ if codes::is_refusal(&said) => Self::Denied { operation, said },
-            _ if codes::is_damage(&said) => Self::Damaged { operation, said },
-            _ if is_denied_by_the_filesystem(error) => Self::Denied { operation, said },
-            _ => Self::Unavailable { operation, said },
+        if let Some(answer) = answer_in(error) {
+            return Self::answered(operation, answer.clone());
+        }
+        if let Some(http) = caused_by::<HttpError>(error) {
+            // The client's own words around it name the address.
+            let cause = innermost_first(http.source().unwrap_or(http));
+            return Self::Unavailable { operation, cause };
+        }
+        let class = caused_by::<io::Error>(error).and_then(class_of_io);
+        // Within "Generic LocalFileSystem error".
+        let cause = innermost_first(error.source().unwrap_or(error));
+        match class {
+            Some(class) => Self::FileSystem {
+                operation,
+                class,
+                cause,
+            },
+            None => Self::Unavailable { operation, cause },
         }
     }
 }
 
-fn helps(said: &str) -> String {
-    codes::cure(said).map_or_else(String::new, |cure| format!("; {cure}"))
+const fn kind_of(class: AnswerClass) -> ErrorKind {
+    match class {
+        AnswerClass::Denied | AnswerClass::NoBucket => ErrorKind::StorageDenied,
+        AnswerClass::Full => ErrorKind::StorageFull,
+        AnswerClass::Cold => ErrorKind::ObjectArchivedCold,
+        AnswerClass::Damaged => ErrorKind::ChecksumMismatch,
+        AnswerClass::Exists => ErrorKind::ObjectConflict,
+        AnswerClass::Refused | AnswerClass::Unsupported => ErrorKind::StorageRefused,
+        // An upload that is gone is begun anew by the next attempt.
+        AnswerClass::Busy | AnswerClass::NotFound => ErrorKind::StorageUnavailable,
+    }
 }
 
-fn is_denied_by_the_filesystem(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return matches!(
-                io.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-            );
+fn class_of_io(error: &io::Error) -> Option<AnswerClass> {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some(AnswerClass::Denied)
         }
-        cause = error.source();
-    }
-    false
-}
-
-/// The store's code and message out of an XML answer, or the client's own words up to it.
-fn words(text: &str) -> String {
-    let quote = |text| quoted(text, MAX_QUOTED_CHARS);
-    match (element(text, "Code"), element(text, "Message")) {
-        (Some(code), Some(message)) => format!("{}: {}", quote(code), quote(message)),
-        (Some(code), None) => quote(code),
-        // A proxy's error page is nobody's message.
-        _ => quote(
-            text.split('<')
-                .next()
-                .unwrap_or_default()
-                .trim_end_matches([' ', ':']),
-        ),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(AnswerClass::Full),
+        _ => None,
     }
 }
 
-/// The beginning of somebody else's words, safe to print.
-pub(super) fn quoted(text: &str, most_chars: usize) -> String {
-    let beginning: String = text.chars().take(most_chars).collect();
-    printable(&beginning).into_owned()
+/// Whether nothing exists under the path of the request. A bucket that is missing is another thing.
+pub(super) fn is_not_found(error: &object_store::Error) -> bool {
+    match answer_in(error) {
+        Some(answer) => answer.class() == AnswerClass::NotFound,
+        None => matches!(error, object_store::Error::NotFound { .. }),
+    }
 }
 
-fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    let (content, _) = rest.split_once(&format!("</{name}>"))?;
-    Some(content)
+/// Whether a create-only write found something under its path.
+pub(super) fn is_taken(error: &object_store::Error) -> bool {
+    match answer_in(error) {
+        Some(answer) => answer.class() == AnswerClass::Exists,
+        None => matches!(error, object_store::Error::AlreadyExists { .. }),
+    }
+}
+
+/// The answer of the store that the client's error carries: see [`super::http`].
+pub(super) fn answer_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StoreAnswer> {
+    caused_by(error)
+}
+
+fn caused_by<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    causes(error).find_map(|error| error.downcast_ref())
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+/// The innermost cause, which says most, and in parentheses what was being done; each once, safe to
+/// print and bounded.
+fn innermost_first(error: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<String> = causes(error).map(ToString::to_string).collect();
+    let innermost = texts.pop().unwrap_or_default();
+    let mut within = innermost.clone();
+    for text in texts.iter_mut().rev() {
+        // Several crates repeat their cause in their own text.
+        let whole = std::mem::replace(&mut within, text.clone());
+        let own = text.strip_suffix(&whole).unwrap_or(text);
+        *text = own.trim_end_matches([' ', ':']).to_owned();
+    }
+    texts.retain(|text| !text.is_empty());
+    texts.dedup();
+    let text = if texts.is_empty() {
+        innermost
+    } else {
+        format!("{innermost} ({})", texts.join(": "))
+    };
+    quoted(&text, MAX_CAUSE_CHARS)
+}
+
+fn fix(text: Option<&str>) -> String {
+    text.map_or_else(String::new, |text| format!("; {text}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn generic(text: &str) -> object_store::Error {
+    fn generic(source: impl Error + Send + Sync + 'static) -> object_store::Error {
         object_store::Error::Generic {
             store: "S3",
-            source: text.to_owned().into(),
+            source: Box::new(source),
         }
     }
 
@@ -233,63 +317,70 @@ mod tests {
         Operation::new("store", &"k")
     }
 
-    #[test]
-    fn a_stores_answer_is_cut_to_code_and_message() {
-        let error = generic(
-            "Client error with status 403: <?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code><Message>no match</Message><AWSAccessKeyId>AKIASECRET</AWSAccessKeyId></Error>",
-        );
-        assert_eq!(
-            StorageError::of(operation(), &error).to_string(),
-            "store k: the store denies it (SignatureDoesNotMatch: no match); correct the secret access key"
-        );
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: String,
+        #[source]
+        source: Option<Box<Layer>>,
     }
 
-    #[test]
-    fn what_a_store_says_at_length_is_cut_and_safe_to_print() {
-        let long = "\u{202e}x".repeat(1_000_000);
-        for text in [
-            format!("<Code>{long}</Code><Message>{long}</Message>"),
-            format!("<Code>{long}</Code>"),
-            long.clone(),
-        ] {
-            let operation = Operation::new("store", &long);
-            let said = StorageError::of(operation, &generic(&text)).to_string();
-            assert!(said.len() < 20_000, "{}", said.len());
-            assert!(!said.contains('\u{202e}'));
+    fn layers(texts: &[&str]) -> Layer {
+        let (first, rest) = texts.split_first().unwrap();
+        Layer {
+            text: (*first).to_owned(),
+            source: (!rest.is_empty()).then(|| Box::new(layers(rest))),
         }
     }
 
     #[test]
-    fn damage_is_told_from_trouble() {
-        let damaged = StorageError::of(operation(), &generic("<Code>BadDigest</Code>"));
-        assert_eq!(damaged.kind(), ErrorKind::ChecksumMismatch);
-        let trouble = StorageError::of(operation(), &generic("connection refused"));
-        assert_eq!(trouble.kind(), ErrorKind::StorageUnavailable);
-    }
-
-    #[test]
-    fn what_is_gone_is_not_taken_for_what_is_not_known() {
-        for (status, code, is_not_understood) in [
-            (StatusCode::BAD_REQUEST, "InvalidRequest", true),
-            (StatusCode::NOT_IMPLEMENTED, "NotImplemented", true),
-            (StatusCode::NOT_FOUND, "NoSuchUpload", false),
-            (StatusCode::SERVICE_UNAVAILABLE, "SlowDown", false),
-        ] {
-            let body = format!("<Error><Code>{code}</Code></Error>");
-            let error = StorageError::said(operation(), status, &body);
-            assert_eq!(error.is_not_understood(), is_not_understood, "{error}");
-        }
-    }
-
-    #[test]
-    fn a_directory_without_write_permission_is_denied() {
-        let error = object_store::Error::Generic {
-            store: "LocalFileSystem",
-            source: Box::new(io::Error::from(io::ErrorKind::PermissionDenied)),
-        };
+    fn cause_begins_with_the_innermost() {
+        let error = layers(&[
+            "error sending request",
+            "client error (Connect)",
+            "tcp connect error",
+            "Connection refused (os error 111)",
+        ]);
         assert_eq!(
-            StorageError::of(operation(), &error).kind(),
-            ErrorKind::StorageDenied
+            innermost_first(&error),
+            "Connection refused (os error 111) (error sending request: client error (Connect): tcp connect error)"
         );
+        let repeated = layers(&["open /a: no space", "no space"]);
+        assert_eq!(innermost_first(&repeated), "no space (open /a)");
+    }
+
+    #[test]
+    fn cause_at_length_keeps_the_innermost() {
+        let long = "x".repeat(1_000_000);
+        let cause = innermost_first(&layers(&[&long, "no route to host\u{202e}"]));
+        assert!(cause.starts_with("no route to host\\u{202e}"), "{cause}");
+        assert!(cause.len() < 400, "{}", cause.len());
+    }
+
+    #[test]
+    fn answer_carried_by_the_client_is_found_whole() {
+        let answer = StoreAnswer::parse(
+            reqwest::StatusCode::BAD_REQUEST,
+            "<Error><Code>BadDigest</Code></Error>",
+        );
+        let http = HttpError::new(object_store::client::HttpErrorKind::Unknown, answer.clone());
+        let error = StorageError::of(operation(), &generic(http));
+        assert_eq!(error.class(), Some(AnswerClass::Damaged));
+        assert_eq!(error.kind(), ErrorKind::ChecksumMismatch);
+        assert_eq!(error.to_string(), "store k: 400 BadDigest");
+    }
+
+    #[test]
+    fn directory_errors_have_their_kind() {
+        for (kind, expected) in [
+            (io::ErrorKind::PermissionDenied, ErrorKind::StorageDenied),
+            (io::ErrorKind::ReadOnlyFilesystem, ErrorKind::StorageDenied),
+            (io::ErrorKind::StorageFull, ErrorKind::StorageFull),
+            (io::ErrorKind::QuotaExceeded, ErrorKind::StorageFull),
+            (io::ErrorKind::TimedOut, ErrorKind::StorageUnavailable),
+        ] {
+            let error = StorageError::of(operation(), &generic(io::Error::from(kind)));
+            assert_eq!(error.kind(), expected, "{error}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP client of the store: one for all who talk to it, so that they share connections and
 //! load the TLS roots once. It passes on what the store says of an object's checksum, which the
-//! store's client would drop.
+//! store's client would drop, and every answer that is not a success as a [`StoreAnswer`] within
+//! the client's error, which would otherwise be text.
 
 use std::pin::Pin;
 
@@ -8,10 +9,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService,
 };
 use reqwest::Method;
 
+use super::answer::StoreAnswer;
+use super::error_codes::AnswerClass;
 use super::multipart::Checksums;
 
 /// Of an answer that is no object, the store's client is given no more than this.
@@ -43,10 +47,13 @@ impl HttpService for Shared {
                 .query()
                 .is_some_and(|it| it.contains("list-type="));
             let reads = request.method() == Method::GET && !lists;
+            // What changes something may fail after it has said 200.
+            let fails_late = matches!(*request.method(), Method::PUT | Method::POST);
             let mut response = HttpService::call(&self.0, request).await?;
             let said = Checksums::of(response.headers());
             response.extensions_mut().insert(said);
-            if reads && response.status().is_success() {
+            let status = response.status();
+            if reads && status.is_success() {
                 return Ok(response);
             }
             // The client would take in the whole of it, and set aside at once what is announced.
@@ -56,10 +63,39 @@ impl HttpService for Shared {
             } else {
                 MAX_ANSWER_BYTES
             };
-            let body = beginning(body, most_bytes).await?;
-            Ok(HttpResponse::from_parts(head, body.into()))
+            let body = beginning(body, most_bytes).await;
+            if !status.is_success() {
+                // The status alone says something.
+                let body = body.unwrap_or_default();
+                let answer = StoreAnswer::parse(status, &String::from_utf8_lossy(&body));
+                return Err(refusal(answer));
+            }
+            let body = body?;
+            let late = StoreAnswer::in_success(status, &String::from_utf8_lossy(&body));
+            match late.filter(|_| fails_late) {
+                Some(answer) => Err(refusal(answer)),
+                None => Ok(HttpResponse::from_parts(head, body.into())),
+            }
         })
     }
+}
+
+/// An answer as an error of the client's, which repeats what may succeed in a moment.
+fn refusal(answer: StoreAnswer) -> HttpError {
+    let kind = match answer.class() {
+        // The one kind that is repeated whatever the method is.
+        AnswerClass::Busy => HttpErrorKind::Request,
+        AnswerClass::Full
+        | AnswerClass::Denied
+        | AnswerClass::NoBucket
+        | AnswerClass::Cold
+        | AnswerClass::Damaged
+        | AnswerClass::NotFound
+        | AnswerClass::Exists
+        | AnswerClass::Unsupported
+        | AnswerClass::Refused => HttpErrorKind::Unknown,
+    };
+    HttpError::new(kind, answer)
 }
 
 /// A body's first bytes; the rest is not read.

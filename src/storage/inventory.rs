@@ -5,11 +5,11 @@ use std::path::Path as FilePath;
 
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
-use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::error::{Operation, quoted};
+use super::answer::quoted;
+use super::error::Operation;
 use super::s3::S3;
 use super::signed::Ask;
 use super::{Backend, OWN_FOLDERS, Storage, StorageError};
@@ -122,10 +122,10 @@ impl Inventory<'_> {
                 return Ok(None);
             };
             if listed.key <= self.last_key {
-                return Err(StorageError::Refused {
+                return Err(StorageError::Unexpected {
                     operation: Operation::new("list", &listed.key),
-                    said: format!(
-                        "it is listed after {}, out of order",
+                    cause: format!(
+                        "listed after {}, out of order",
                         quoted(&self.last_key, 1100)
                     ),
                 });
@@ -157,10 +157,10 @@ impl Inventory<'_> {
                         self.empty_pages_in_a_row = 0;
                     }
                     if self.empty_pages_in_a_row > MOST_EMPTY_PAGES {
-                        return Err(StorageError::Refused {
+                        return Err(StorageError::Unexpected {
                             operation: Operation::new("list the objects under", prefix),
-                            said: format!(
-                                "its list leads on without an object: {MOST_EMPTY_PAGES} empty pages"
+                            cause: format!(
+                                "the list goes on without an object: {MOST_EMPTY_PAGES} empty pages"
                             ),
                         });
                     }
@@ -191,18 +191,15 @@ impl S3 {
             ..Ask::default()
         };
         let said = self.inquire(&Path::default(), ask, operation).await?;
-        if said.status != StatusCode::OK {
-            return Err(StorageError::said(operation(), said.status, &said.body));
-        }
         let page: Result<ObjectsXml, _> = quick_xml::de::from_str(&said.body);
         let page = page.map_err(|error| StorageError::Unavailable {
             operation: operation(),
-            said: not_documented(&error),
+            cause: not_documented(&error),
         })?;
         if page.is_truncated && page.next.is_none() {
-            return Err(StorageError::Refused {
+            return Err(StorageError::Unexpected {
                 operation: operation(),
-                said: "it says that there are more, and not where".to_owned(),
+                cause: "the list is truncated and names no continuation token".to_owned(),
             });
         }
         Ok(page)
@@ -212,7 +209,7 @@ impl S3 {
 /// What is wrong with a list, which may quote it.
 pub(super) fn not_documented(error: &quick_xml::DeError) -> String {
     let error = quoted(&error.to_string(), 200);
-    format!("its list is not what S3 documents: {error}")
+    format!("the list is not what S3 documents: {error}")
 }
 
 /// Whether a key is in one of the folders that this program keeps for itself.
@@ -229,7 +226,7 @@ fn walk(
 ) -> Result<(), StorageError> {
     let failed = |path: &FilePath, error: &std::io::Error| StorageError::Unavailable {
         operation: Operation::new("list", &path.display()),
-        said: error.to_string(),
+        cause: error.to_string(),
     };
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,

@@ -53,24 +53,29 @@ impl S3 {
             headers: vec![("range", "bytes=0-0".to_owned())],
             ..Ask::default()
         };
-        let is_refused = match &error {
-            StorageError::Denied { .. } | StorageError::Refused { .. } => true,
-            StorageError::Unavailable { said, .. } => said.contains("400 Bad Request"),
-            _ => false,
-        };
-        if !is_refused {
+        if !is_wordless(&error) {
             return error;
         }
         match self.ask(path, ask, &operation).await {
-            Ok(said)
-                if matches!(
-                    said.status,
-                    StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-                ) =>
-            {
-                StorageError::said(operation(), said.status, &said.body)
-            }
-            _ => error,
+            Err(worded) if is_refusal(&worded) => worded,
+            Ok(_) | Err(_) => error,
         }
     }
+}
+
+fn is_refusal(error: &StorageError) -> bool {
+    let StorageError::Answer { answer, .. } = error else {
+        return false;
+    };
+    matches!(
+        answer.status(),
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+    )
+}
+
+/// Whether it is a refusal without a code.
+fn is_wordless(error: &StorageError) -> bool {
+    let has_no_code =
+        matches!(error, StorageError::Answer { answer, .. } if answer.code().is_none());
+    has_no_code && is_refusal(error)
 }

@@ -6,9 +6,9 @@ use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, P
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::error::{Operation, StorageError};
+use super::error::{Operation, StorageError, is_taken};
 use super::key::ObjectKey;
-use super::proof::Proof;
+use super::proof::{Proof, nothing_there};
 use super::{Backend, Storage};
 use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
 use crate::recording::{Metadata, RecordingId};
@@ -192,8 +192,9 @@ impl Storage {
     ) -> Result<bool, StorageError> {
         let json = serde_json::to_vec_pretty(manifest).map_err(|e| StorageError::Unavailable {
             operation: Operation::new("spell the manifest of", key),
-            said: e.to_string(),
+            cause: e.to_string(),
         })?;
+        let creates = matches!(mode, PutMode::Create);
         let mut options = PutOptions::from(mode);
         if matches!(self.backend, Backend::S3(_)) {
             options.attributes =
@@ -207,10 +208,8 @@ impl Storage {
         };
         match put {
             Ok(_) => Ok(true),
-            Err(
-                object_store::Error::AlreadyExists { .. }
-                | object_store::Error::Precondition { .. },
-            ) => Ok(false),
+            // Only of a write that is to create: no other may end without a manifest.
+            Err(error) if creates && is_taken(&error) => Ok(false),
             Err(error) => {
                 let operation = Operation::new("store the manifest of", key);
                 Err(StorageError::of(operation, &error))
@@ -223,8 +222,8 @@ impl Storage {
         let failed = |e| StorageError::of(Operation::new("read the manifest of", key), &e);
         let found = match self.backend.plain().get(&key.manifest()).await {
             Ok(found) if found.meta.size <= MAX_MANIFEST_BYTES => found,
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(failed(error)),
+            Ok(_) => return Ok(None),
+            Err(error) => return nothing_there(error, failed),
         };
         let json = found.bytes().await.map_err(failed)?;
         Ok(serde_json::from_slice(&json).ok())

@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 use object_store::path::Path;
+use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
-use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::S3;
 use super::error::{Operation, StorageError};
 use super::signed::Ask;
+use super::{AnswerClass, S3};
 use crate::checkpoint::StoredPart;
 use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
 
@@ -140,42 +140,28 @@ impl S3 {
         };
         let body = quick_xml::se::to_string(&xml).map_err(|e| StorageError::Unavailable {
             operation: operation(),
-            said: format!("spell the list of parts: {e}"),
+            cause: format!("spell the list of parts: {e}"),
         })?;
-        let said = self
-            .ask(
-                path,
-                Ask {
-                    method: Method::POST,
-                    query: &[("uploadId", upload_id)],
-                    headers,
-                    body: Bytes::from(body),
-                    ..Ask::default()
-                },
-                operation,
-            )
-            .await?;
-        if said.status == StatusCode::PRECONDITION_FAILED {
-            return Ok(Completed::SomethingIsThere);
-        }
-        // S3 may find out that it cannot do it after it has said 200.
-        let failed_late = said.status.is_success() && said.body.contains("<Error>");
-        if failed_late || !said.status.is_success() {
-            let status = if failed_late {
-                StatusCode::BAD_REQUEST
-            } else {
-                said.status
-            };
-            return match StorageError::said(operation(), status, &said.body) {
-                trouble @ StorageError::Unavailable { .. } => Err(trouble),
-                refused => Ok(Completed::Refused(refused)),
-            };
-        }
+        let ask = Ask {
+            method: Method::POST,
+            query: &[("uploadId", upload_id)],
+            headers,
+            body: Bytes::from(body),
+            ..Ask::default()
+        };
+        let said = match self.ask(path, ask, operation).await {
+            Ok(said) => said,
+            Err(error) if error.class() == Some(AnswerClass::Exists) => {
+                return Ok(Completed::SomethingIsThere);
+            }
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => return Ok(Completed::Refused(error)),
+        };
         // Nor need its result have come by the end.
         if !said.body.contains("CompleteMultipartUploadResult") {
             return Err(StorageError::Unavailable {
                 operation: operation(),
-                said: "it answers with neither a result nor an error".to_owned(),
+                cause: "the answer is neither a result nor an error".to_owned(),
             });
         }
         let completed: Option<CompletedXml> = quick_xml::de::from_str(&said.body).ok();
@@ -201,21 +187,17 @@ impl S3 {
                 query: &query,
                 ..Ask::default()
             };
-            let said = self.inquire(path, ask, operation).await?;
-            if said.status != StatusCode::OK {
-                return match StorageError::said(operation(), said.status, &said.body) {
-                    // Listing is a right of its own, which archiving does not take.
-                    error @ StorageError::Denied { .. } if !error.is_about_every_request() => {
-                        tracing::warn!(object.key = %path, "cannot go on with an upload: {error}");
-                        Ok(None)
-                    }
-                    // The parts may well be there, and are for when that is put right.
-                    error @ (StorageError::Denied { .. } | StorageError::NoBucket { .. }) => {
-                        Err(error)
-                    }
-                    _ => Ok(None),
-                };
-            }
+            let said = match self.inquire(path, ask, operation).await {
+                Ok(said) => said,
+                // Listing is a right of its own, which archiving does not take.
+                Err(error) if error.is_denied() && !error.is_about_every_request() => {
+                    tracing::warn!(object.key = %path, "cannot resume the upload: {error}");
+                    return Ok(None);
+                }
+                // The parts may well be there, and are for when that is fixed.
+                Err(error) if error.is_denied() || error.is_transient() => return Err(error),
+                Err(_) => return Ok(None),
+            };
             let Ok(page) = quick_xml::de::from_str::<PartsXml>(&said.body) else {
                 return Ok(None);
             };
@@ -241,15 +223,11 @@ impl S3 {
             headers: vec![("x-amz-checksum-mode", "ENABLED".to_owned())],
             ..Ask::default()
         };
-        let said = self.inquire(path, ask, operation).await?;
-        match said.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            status => {
-                let error = StorageError::said(operation(), status, &said.body);
-                return Err(self.in_words(path, operation, error).await);
-            }
-        }
+        let said = match self.inquire(path, ask, operation).await {
+            Ok(said) => said,
+            Err(error) if error.class() == Some(AnswerClass::NotFound) => return Ok(None),
+            Err(error) => return Err(self.in_words(path, operation, error).await),
+        };
         Ok(Some(Stored {
             size_bytes: said
                 .headers

@@ -12,7 +12,7 @@ use super::error::{Operation, StorageError};
 use super::multipart::{CRC64NVME, SHA256};
 use super::s3::Verification;
 use super::signed::{Ask, SignedBody};
-use super::{Algorithm, S3};
+use super::{Algorithm, AnswerClass, S3};
 use crate::checkpoint::StoredPart;
 use crate::digest::{Crc64Nvme, Sha256Digest};
 
@@ -57,7 +57,7 @@ impl S3 {
         loop {
             let sent = self.put_part_once(path, upload_id, part, verified_by, &operation);
             match sent.await {
-                Err(error @ StorageError::Damaged { .. }) if tries < TRIES => {
+                Err(error) if error.class() == Some(AnswerClass::Damaged) && tries < TRIES => {
                     tracing::warn!(
                         object.key = %path, part = part.number, "{error}: sending it again"
                     );
@@ -105,14 +105,11 @@ impl S3 {
         };
         // A part that is sent twice is there once: asked like a question.
         let said = self.inquire(path, ask, &operation).await?;
-        if !said.status.is_success() {
-            return Err(StorageError::said(operation(), said.status, &said.body));
-        }
         let text = |name| said.headers.get(name)?.to_str().ok().map(str::to_owned);
         let Some(etag) = text(ETAG.as_str()) else {
             return Err(StorageError::Unavailable {
                 operation: operation(),
-                said: "it answers without an ETag".to_owned(),
+                cause: "the answer has no ETag".to_owned(),
             });
         };
         Ok(StoredPart {

@@ -5,12 +5,12 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use uuid::Uuid;
 
-use super::error::{Operation, StorageError};
+use super::error::{Operation, StorageError, is_taken};
 use super::{ATTEMPT_METADATA, Algorithm, Backend, PROBE_FOLDER, S3, Storage};
 use crate::config::ChecksumMode;
 
 mod checksums;
-mod complete;
+pub(super) mod complete;
 mod leftover;
 mod listing;
 mod part_size;
@@ -102,6 +102,9 @@ impl Storage {
             let error = StorageError::of(Operation::new("remove", &path), &error);
             tracing::warn!("a throw-away object stays: {error}");
         }
+        if let Backend::S3(s3) = &self.backend {
+            s3.check_upload(&path).await?;
+        }
         Ok(())
     }
 }
@@ -175,11 +178,7 @@ impl S3 {
             .await
             .map_err(failed)?;
         let again = self.put_own(path, payload(), create).await;
-        let create_only = matches!(
-            again,
-            Err(object_store::Error::AlreadyExists { .. }
-                | object_store::Error::Precondition { .. })
-        );
+        let create_only = again.is_err_and(|error| is_taken(&error));
         let read = self.plain.get(path).await.map_err(failed)?;
         let kept = read.attributes.get(&token.0);
         let keeps_metadata = kept.is_some_and(|kept| kept.as_ref() == token.1);
@@ -188,7 +187,7 @@ impl S3 {
         if !same {
             return Err(StorageError::Damaged {
                 operation: Operation::new("probe the store with", path),
-                said: "it gives back other bytes than were stored".to_owned(),
+                cause: "the store returns other bytes than were stored".to_owned(),
             });
         }
         Ok(Plainly {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::error::{Operation, StorageError};
+use super::error::{Operation, StorageError, is_not_found};
 use super::key::ObjectKey;
 use super::multipart::{Checksums, Stored};
 use super::publish::Receipt;
@@ -238,9 +238,9 @@ impl S3 {
         stored: &Stored,
         sent: &Fingerprint,
     ) -> Result<Option<Proof>, StorageError> {
-        let damaged = |said: String| StorageError::Damaged {
+        let damaged = |cause: String| StorageError::Damaged {
             operation: Operation::new("store", key),
-            said,
+            cause,
         };
         let Some(size_bytes) = stored.size_bytes else {
             return Ok(None);
@@ -248,19 +248,21 @@ impl S3 {
         if size_bytes != sent.size_bytes {
             let sent = sent.size_bytes;
             return Err(damaged(format!(
-                "it has {size_bytes} bytes, sent were {sent}"
+                "size differs: sent {sent} bytes, the store has {size_bytes}"
             )));
         }
         let Checksums { crc64nvme, sha256 } = stored.checksums;
         if let Some(found) = crc64nvme.filter(|found| *found != sent.crc64nvme) {
             let sent = sent.crc64nvme;
             return Err(damaged(format!(
-                "its CRC64NVME is {found}, sent was {sent}"
+                "CRC64NVME differs: sent {sent}, the store has {found}"
             )));
         }
         if let Some(found) = sha256.filter(|found| *found != sent.sha256) {
             let sent = sent.sha256;
-            return Err(damaged(format!("its SHA-256 is {found}, sent was {sent}")));
+            return Err(damaged(format!(
+                "SHA-256 differs: sent {sent}, the store has {found}"
+            )));
         }
         let computes_itself = self.enforcement().await?.object_checksum;
         let (evidence, algorithm, value) = match (self.verification().await?, crc64nvme, sha256) {
@@ -290,10 +292,8 @@ pub(super) fn nothing_there<T>(
     error: object_store::Error,
     translate: impl FnOnce(object_store::Error) -> StorageError,
 ) -> Result<Option<T>, StorageError> {
-    let absent = matches!(error, object_store::Error::NotFound { .. });
-    match translate(error) {
-        no_bucket @ StorageError::NoBucket { .. } => Err(no_bucket),
-        _ if absent => Ok(None),
-        other => Err(other),
+    if is_not_found(&error) {
+        return Ok(None);
     }
+    Err(translate(error))
 }

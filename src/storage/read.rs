@@ -108,9 +108,9 @@ impl Storage {
         let StorageLocation::File { root } = &self.location else {
             return Ok(());
         };
-        let unavailable = |said: String| StorageError::Unavailable {
+        let unavailable = |cause: String| StorageError::Unavailable {
             operation: Operation::new("look into", &root.display()),
-            said,
+            cause,
         };
         let entries = tokio::fs::read_dir(root).await;
         let mut entries = entries.map_err(|error| unavailable(error.to_string()))?;
@@ -120,7 +120,7 @@ impl Storage {
                 return Ok(());
             }
         }
-        let said = "the directory is empty; is it mounted?";
-        Err(unavailable(said.to_owned()))
+        let cause = "the directory is empty; is it mounted?";
+        Err(unavailable(cause.to_owned()))
     }
 }

@@ -9,13 +9,14 @@ use object_store::{ObjectStore, PutOptions, PutPayload, PutResult, RetryConfig};
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
-use super::codes;
+use super::answer::StoreAnswer;
+use super::error::answer_in;
+use super::error_codes::AnswerClass;
 use super::http::Shared;
 use super::probe::Enforcement;
 use super::proof::Algorithm;
 use super::{OpenStorageError, StorageError};
 use crate::config::{ChecksumMode, S3Credentials, StorageConfig, is_loopback};
-use crate::error::chain;
 
 /// No byte moving for this long breaks a request; a part must get through within it.
 const REQUEST_IDLE: Duration = Duration::from_mins(2);
@@ -225,9 +226,6 @@ impl S3 {
 
 /// Whether a store may have refused a request for a header that it does not know.
 fn is_not_understood(error: &object_store::Error) -> bool {
-    let said = chain(error);
-    let status = ["400 Bad Request", "501 Not Implemented"];
-    status.iter().any(|status| said.contains(status))
-        && !codes::is_refusal(&said)
-        && !codes::is_damage(&said)
+    let class = answer_in(error).map(StoreAnswer::class);
+    matches!(class, Some(AnswerClass::Refused | AnswerClass::Unsupported))
 }

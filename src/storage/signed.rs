@@ -8,11 +8,12 @@ use object_store::aws::AwsAuthorizer;
 use object_store::client::HttpRequest;
 use object_store::path::Path;
 use object_store::signer::Signer;
+use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::S3;
+use super::answer::StoreAnswer;
 use super::error::{Operation, StorageError};
 use super::http::{MAX_ANSWER_BYTES, MAX_LIST_BYTES};
 use crate::digest::Sha256Digest;
@@ -42,10 +43,9 @@ pub(super) enum SignedBody {
     Not,
 }
 
-/// What the store said, whatever it was.
+/// A success.
 #[derive(Debug)]
 pub(super) struct Said {
-    pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
 }
@@ -61,7 +61,7 @@ impl S3 {
         let mut tries = 1;
         loop {
             match self.ask(path, ask.clone(), &operation).await {
-                Err(StorageError::Unavailable { .. }) if tries < TRIES => {
+                Err(error) if error.is_transient() && tries < TRIES => {
                     tokio::time::sleep(FIRST_PAUSE * (1 << (2 * (tries - 1)))).await;
                     tries += 1;
                 }
@@ -73,7 +73,7 @@ impl S3 {
     /// Sends a request once.
     ///
     /// # Errors
-    /// When there was no answer, or one that says to come back later.
+    /// Every answer that is not a success, and none.
     pub(super) async fn ask(
         &self,
         path: &Path,
@@ -81,14 +81,13 @@ impl S3 {
         operation: impl Fn() -> Operation,
     ) -> Result<Said, StorageError> {
         let signed = self.sign(path, &ask).await;
-        let (url, headers) = signed.map_err(|said| StorageError::Unavailable {
+        let (url, headers) = signed.map_err(|error| StorageError::Unavailable {
             operation: operation(),
-            said: format!("sign the request: {said}"),
+            cause: format!("sign the request: {error}"),
         })?;
-        let unanswered = |e: reqwest::Error| StorageError::Unavailable {
-            operation: operation(),
-            said: crate::error::chain(&e.without_url()),
-        };
+        let unanswered = |e: reqwest::Error| StorageError::unanswered(operation(), e);
+        // What changes something may fail after it has said 200.
+        let fails_late = matches!(ask.method, Method::PUT | Method::POST);
         let mut answer = self
             .http
             .request(ask.method, url)
@@ -106,23 +105,22 @@ impl S3 {
                 break;
             }
             if body.len() > MAX_LIST_BYTES {
-                return Err(StorageError::Refused {
+                return Err(StorageError::Unexpected {
                     operation: operation(),
-                    said: format!("it answers with more than {MAX_LIST_BYTES} bytes"),
+                    cause: format!("the answer has more than {MAX_LIST_BYTES} bytes"),
                 });
             }
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        if status == StatusCode::TOO_MANY_REQUESTS
-            || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
-        {
-            return Err(StorageError::said(operation(), status, &body));
+        if !status.is_success() {
+            let answer = StoreAnswer::parse(status, &body);
+            return Err(StorageError::answered(operation(), answer));
         }
-        Ok(Said {
-            status,
-            headers,
-            body,
-        })
+        let late = StoreAnswer::in_success(status, &body).filter(|_| fails_late);
+        match late {
+            Some(answer) => Err(StorageError::answered(operation(), answer)),
+            None => Ok(Said { headers, body }),
+        }
     }
 
     /// The request's address and all its headers, the signature among them; or why there are none.

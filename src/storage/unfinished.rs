@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::error::Operation;
@@ -89,9 +88,9 @@ impl Storage {
         let Backend::S3(s3) = &self.backend else {
             return Ok(());
         };
-        let path = Path::parse(&upload.key).map_err(|error| StorageError::Refused {
+        let path = Path::parse(&upload.key).map_err(|error| StorageError::Unexpected {
             operation: Operation::new("abort the upload of", &upload.key),
-            said: error.to_string(),
+            cause: error.to_string(),
         })?;
         s3.abort(&path, &upload.upload_id).await
     }
@@ -128,9 +127,9 @@ impl UploadsXml {
             upload_id: self.next_upload_id.clone().unwrap_or_default(),
         };
         if next.key.is_empty() || Some(&next) == after {
-            return Err(StorageError::Refused {
+            return Err(StorageError::Unexpected {
                 operation: listing(prefix),
-                said: "it says that there are more, and not where".to_owned(),
+                cause: "the list is truncated and names no new marker".to_owned(),
             });
         }
         Ok(Some(next))
@@ -176,15 +175,15 @@ impl S3 {
             ..Ask::default()
         };
         let operation = || listing(prefix);
-        let said = self.inquire(&Path::default(), ask, operation).await?;
-        if said.status != StatusCode::OK {
-            let error = StorageError::said(operation(), said.status, &said.body);
-            return Ok(Err(error));
-        }
+        let said = match self.inquire(&Path::default(), ask, operation).await {
+            Ok(said) => said,
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => return Ok(Err(error)),
+        };
         Ok(
-            quick_xml::de::from_str(&said.body).map_err(|error| StorageError::Refused {
+            quick_xml::de::from_str(&said.body).map_err(|error| StorageError::Unexpected {
                 operation: operation(),
-                said: not_documented(&error),
+                cause: not_documented(&error),
             }),
         )
     }

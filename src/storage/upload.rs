@@ -133,7 +133,6 @@ impl Upload {
                 self.in_flight.spawn(async move {
                     s3.put_part(&path, &upload_id, &part, verified_by, operation)
                         .await
-                        .map_err(StorageError::worth_another_upload)
                 });
             }
             Sink::Local(upload) => {
@@ -294,7 +293,7 @@ impl Upload {
             .unwrap_or_else(|_| {
                 Err(StorageError::Unavailable {
                     operation: operation(),
-                    said: "no answer".to_owned(),
+                    cause: "no answer".to_owned(),
                 })
             })
     }
@@ -326,7 +325,7 @@ impl Upload {
             Ok(Err(error)) => Err(error),
             Err(panic) => Err(StorageError::Unavailable {
                 operation: Operation::new("store a part of", &self.key),
-                said: format!("the task failed: {panic}"),
+                cause: format!("the task failed: {panic}"),
             }),
         }
     }

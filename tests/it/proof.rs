@@ -7,7 +7,9 @@ use recording_archiver::digest::{Crc64Nvme, Fingerprint, Fingerprinting};
 use recording_archiver::error::ErrorKind;
 use recording_archiver::queue::Outcome;
 use recording_archiver::simulator::SimulatedRecording;
-use recording_archiver::storage::{ObjectKey, PartPlan, StorageError, Upload, UploadPlan};
+use recording_archiver::storage::{
+    AnswerClass, ObjectKey, PartPlan, StorageError, Upload, UploadPlan,
+};
 use uuid::Uuid;
 
 use crate::harness::s3::{Call, StoreFault};
@@ -29,8 +31,6 @@ async fn what_the_store_lost_swapped_or_altered_is_refused_and_begun_anew() {
         StoreFault::SwapParts(1, 2),
         StoreFault::AlterPart(3),
         StoreFault::Refuse(400, "InvalidPart"),
-        StoreFault::Refuse(409, "ConditionalRequestConflict"),
-        StoreFault::ForgetUpload,
     ] {
         let world = World::s3().await;
         let (id, server) = (add(&world).await, world.s3_server());
@@ -45,6 +45,35 @@ async fn what_the_store_lost_swapped_or_altered_is_refused_and_begun_anew() {
         let report = world.attempt(&world.archiver()).await;
         assert_eq!(report.outcome, Outcome::Archived, "{fault:?}: {report:?}");
         assert_eq!(server.upload_ids().len(), 2, "{fault:?}");
+        world.demand_archived(id).await;
+    }
+}
+
+#[tokio::test]
+async fn complete_of_a_forgotten_upload_begins_another() {
+    let world = World::s3().await;
+    let (id, server) = (add(&world).await, world.s3_server());
+    server.inject(Call::Complete, StoreFault::ForgetUpload, 1);
+    let report = world.attempt(&world.archiver()).await;
+    assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+    let kind = report.failure.map(|failure| failure.kind);
+    assert_eq!(kind, Some(ErrorKind::StorageUnavailable));
+    world.make_due().await;
+    let report = world.attempt(&world.archiver()).await;
+    assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+    assert_eq!(server.upload_ids().len(), 2);
+    world.demand_archived(id).await;
+}
+
+#[tokio::test]
+async fn complete_in_conflict_is_retried_within_the_attempt() {
+    for code in ["ConditionalRequestConflict", "OperationAborted"] {
+        let world = World::s3().await;
+        let (id, server) = (add(&world).await, world.s3_server());
+        server.inject(Call::Complete, StoreFault::Refuse(409, code), 2);
+        let report = world.attempt(&world.archiver()).await;
+        assert_eq!(report.outcome, Outcome::Archived, "{code}: {report:?}");
+        assert_eq!(server.upload_ids().len(), 1, "{code}");
         world.demand_archived(id).await;
     }
 }
@@ -102,7 +131,9 @@ async fn a_part_that_was_altered_after_it_was_read_is_refused() {
             Err(error) => Err(error),
         };
         let refused = match &published {
-            Err(StorageError::Damaged { .. }) => compared_by_store,
+            Err(error @ StorageError::Answer { .. }) => {
+                compared_by_store && error.class() == Some(AnswerClass::Damaged)
+            }
             Err(StorageError::PartsDiffer { .. }) => !compared_by_store,
             _ => false,
         };

@@ -222,12 +222,7 @@ async fn trouble_of_the_store_keeps_what_came() {
     let server = case.world.s3_server();
     fs::write(case.part(), &case.bytes[..1000]).unwrap();
     for (call, status, code, kind) in [
-        (
-            Call::Get,
-            501,
-            "NotImplemented",
-            ErrorKind::StorageUnavailable,
-        ),
+        (Call::Get, 501, "NotImplemented", ErrorKind::StorageRefused),
         (Call::Head, 403, "AccessDenied", ErrorKind::StorageDenied),
         (Call::Get, 403, "AccessDenied", ErrorKind::StorageDenied),
     ] {

@@ -194,15 +194,17 @@ async fn a_store_that_denies_halts_the_worker_and_burns_nothing() {
         (Call::Complete, SIZES[1]),
     ] {
         let world = World::s3().await;
+        let archiver = world.archiver();
+        archiver.storage.enforcement().await.unwrap();
         let denied = StoreFault::Refuse(403, "AccessDenied");
-        world.s3_server().inject(call, denied, 1000);
+        world.s3_server().inject_everywhere(&[call], &denied);
         let ids = [add(&world, size_bytes).await, add(&world, size_bytes).await];
-        let (ending, reports) = world.run_once(world.archiver(), 1).await;
+        let (ending, reports) = world.run_once(archiver, 1).await;
         let Ending::Halted { kind, message } = ending else {
             panic!("{call:?}: {ending:?}");
         };
         assert_eq!(kind, ErrorKind::StorageDenied);
-        assert!(message.contains("the store denies it"), "{message}");
+        assert!(message.contains("403 AccessDenied"), "{message}");
         assert!(!message.contains("AKIA"), "{message}");
         assert_eq!(reports.len(), 1, "nothing more is claimed");
         for id in ids {
@@ -246,7 +248,7 @@ async fn a_bucket_that_is_not_there_halts_and_says_so() {
         assert!(report.halt, "{report:?}");
         let failure = report.failure.unwrap();
         assert_eq!(failure.kind, ErrorKind::StorageDenied);
-        assert!(failure.message.contains("no such bucket"), "{failure:?}");
+        assert!(failure.message.contains("create the bucket"), "{failure:?}");
         assert_eq!(world.row(id).await.attempts, 0);
     }
 }

@@ -30,6 +30,10 @@ enum Effect {
     Retry,
     /// Claiming is halted, and nothing burnt.
     Halt,
+    /// The same after a refusal for a reason that is not known, which any object meets.
+    HaltRefused,
+    /// Refused for this object only: an attempt is counted.
+    Refused,
 }
 
 async fn add(world: &World, size_bytes: u64) -> Uuid {
@@ -58,11 +62,20 @@ async fn demand_effect(world: &World, id: Uuid, report: &Report, effect: Effect,
             let kind = Some(ErrorKind::StorageDenied);
             (Outcome::Released, kind, "pending", 0)
         }
+        Effect::HaltRefused => {
+            let kind = Some(ErrorKind::StorageRefused);
+            (Outcome::Released, kind, "pending", 0)
+        }
+        Effect::Refused => {
+            let kind = Some(ErrorKind::StorageRefused);
+            (Outcome::Retrying, kind, "pending", 1)
+        }
     };
     assert_eq!(report.outcome, outcome, "{report:?}");
     let failure = report.failure.as_ref();
     assert_eq!(failure.map(|failure| failure.kind), kind, "{report:?}");
-    assert_eq!(report.halt, effect == Effect::Halt, "{report:?}");
+    let halts = matches!(effect, Effect::Halt | Effect::HaltRefused);
+    assert_eq!(report.halt, halts, "{report:?}");
     assert_eq!((row.state.as_str(), row.attempts), (state, burnt));
     let message = failure.map_or("", |failure| &failure.message);
     for said in says {
@@ -151,8 +164,8 @@ async fn an_error_where_the_answer_to_complete_would_be() {
     let stored = demand(
         denied,
         late("AccessDenied"),
-        Effect::Halt,
-        &["AccessDenied"],
+        Effect::Refused,
+        &["AccessDenied", "other objects are accepted"],
     );
     assert_eq!(stored.await, 3);
 }
@@ -248,7 +261,7 @@ async fn session_credentials_that_end_in_the_middle_of_an_upload() {
 #[tokio::test]
 async fn a_bucket_that_is_gone() {
     let gone = StoreFault::Refuse(404, "NoSuchBucket");
-    let says = ["no such bucket", "storage.url"];
+    let says = ["NoSuchBucket", "create the bucket, or correct storage.url"];
     demand_everywhere(&Call::ALL, &gone, Effect::Halt, &says).await;
     for call in [Call::PutPart, Call::ListParts] {
         let world = World::s3().await;

@@ -10,11 +10,10 @@ use serde::Deserialize;
 
 use super::PROBE_BODY;
 use crate::digest::{Fingerprint, Fingerprinting};
-use crate::storage::codes::is_damage;
 use crate::storage::error::{Operation, StorageError};
 use crate::storage::multipart::{CRC64NVME, SHA256};
 use crate::storage::signed::Ask;
-use crate::storage::{Algorithm, S3};
+use crate::storage::{Algorithm, AnswerClass, S3};
 
 /// What is refused by one algorithm.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -120,16 +119,13 @@ impl S3 {
             ..Ask::default()
         };
         let operation = || Operation::new("probe the store with", path);
-        let said = self.ask(path, ask, operation).await?;
-        if said.status.is_success() {
-            let begun: Option<BegunXml> = quick_xml::de::from_str(&said.body).ok();
-            return Ok(begun.map(|begun| begun.upload_id));
-        }
-        match StorageError::said(operation(), said.status, &said.body) {
-            error @ (StorageError::Denied { .. }
-            | StorageError::NoBucket { .. }
-            | StorageError::Unavailable { .. }) => Err(error),
-            _ => Ok(None),
+        match self.ask(path, ask, operation).await {
+            Ok(said) => {
+                let begun: Option<BegunXml> = quick_xml::de::from_str(&said.body).ok();
+                Ok(begun.map(|begun| begun.upload_id))
+            }
+            Err(error) if error.is_inconclusive() => Err(error),
+            Err(_) => Ok(None),
         }
     }
 
@@ -149,22 +145,17 @@ impl S3 {
             body: Bytes::from_static(PROBE_BODY),
             ..Ask::default()
         };
-        let said = self.ask(path, ask, operation).await?;
-        if said.status.is_success() {
-            return Ok(Answer::Taken);
-        }
-        if is_damage(&said.body) {
-            return Ok(Answer::RefusedAsDamaged);
-        }
-        match StorageError::said(operation(), said.status, &said.body) {
-            // Nothing is learned from one that refuses all the same.
-            error @ (StorageError::Denied { .. } | StorageError::NoBucket { .. })
-                if matches!(honesty, Honesty::Right) =>
-            {
-                Err(error)
+        match self.ask(path, ask, operation).await {
+            Ok(_) => Ok(Answer::Taken),
+            Err(error) if error.class() == Some(AnswerClass::Damaged) => {
+                Ok(Answer::RefusedAsDamaged)
             }
-            error @ StorageError::Unavailable { .. } => Err(error),
-            _ => Ok(Answer::Refused),
+            // A wrong checksum may be refused as if a right were missing.
+            Err(error) if error.is_denied() && matches!(honesty, Honesty::Wrong) => {
+                Ok(Answer::Refused)
+            }
+            Err(error) if error.is_inconclusive() => Err(error),
+            Err(_) => Ok(Answer::Refused),
         }
     }
 }

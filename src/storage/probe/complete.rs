@@ -13,7 +13,7 @@ use crate::storage::multipart::{Completed, Conditions};
 use crate::storage::part::OutgoingPart;
 use crate::storage::{Algorithm, S3, Verification};
 
-pub(super) const NOTHING: Conditions = Conditions {
+pub(in crate::storage) const NOTHING: Conditions = Conditions {
     checksum: false,
     size: false,
     create_only: false,
@@ -190,7 +190,7 @@ impl Trial<'_> {
     }
 }
 
-pub(super) fn fingerprint(bytes: &[u8]) -> Fingerprint {
+pub(in crate::storage) fn fingerprint(bytes: &[u8]) -> Fingerprint {
     let mut fingerprint = Fingerprinting::new();
     fingerprint.update(bytes);
     fingerprint.finish()

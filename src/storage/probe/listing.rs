@@ -37,7 +37,7 @@ impl S3 {
         };
         let operation = || Operation::new("probe the store with", path);
         let is_stored = self.ask(path, part, operation).await;
-        let is_stored = is_stored.is_ok_and(|said| said.status.is_success());
+        let is_stored = is_stored.is_ok();
         let is_listed = self.is_listed(path, &upload_id).await == Some(true);
         let listed = self.list_parts(path, &upload_id).await;
         let lists_parts = is_stored && listed.is_ok_and(|it| it.is_some_and(|it| it.len() == 1));

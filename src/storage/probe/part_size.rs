@@ -47,7 +47,7 @@ impl Storage {
         // On the heap: its state is large, and only the first minute of a process needs it.
         let answer = match Box::pin(s3.upload_large_part(&path, bytes)).await {
             Ok(()) => PartSizeAnswer::Taken,
-            Err(StorageError::Refused { said, .. }) => PartSizeAnswer::Refused(said),
+            Err(error) if error.is_not_understood() => PartSizeAnswer::Refused(chain(&error)),
             Err(error) => PartSizeAnswer::Untold(chain(&error)),
         };
         Some(PartSize { bytes, answer })
@@ -58,9 +58,9 @@ impl S3 {
     async fn upload_large_part(&self, path: &Path, part_bytes: u64) -> Result<(), StorageError> {
         let verified_by = self.verification().await?;
         let Some(upload_id) = self.begin_probe(path, verified_by.algorithm()).await? else {
-            return Err(StorageError::Refused {
+            return Err(StorageError::Unexpected {
                 operation: Operation::new("probe the store with", path),
-                said: "it begins no multipart upload".to_owned(),
+                cause: "the store begins no multipart upload".to_owned(),
             });
         };
         let uploaded = self.complete_two(path, &upload_id, part_bytes, verified_by);
@@ -100,9 +100,9 @@ impl S3 {
         {
             Completed::Done { .. } => Ok(()),
             Completed::Refused(error) => Err(error),
-            Completed::SomethingIsThere => Err(StorageError::Refused {
+            Completed::SomethingIsThere => Err(StorageError::Unexpected {
                 operation: Operation::new("probe the store with", path),
-                said: "something stands under a name that is new".to_owned(),
+                cause: "an object exists under a new name".to_owned(),
             }),
         }
     }

@@ -120,6 +120,8 @@ fn expected() -> BTreeSet<String> {
     let halting = [
         "unauthorized",
         "storage_denied",
+        "storage_full",
+        "storage_refused",
         "api_unavailable",
         "storage_unavailable",
     ];

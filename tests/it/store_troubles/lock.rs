@@ -48,7 +48,7 @@ async fn one_that_is_to_get_no_checksums_is_told_what_helps() {
             world.archiver_with(|settings| settings.storage.checksum = ChecksumMode::None);
         let report = world.attempt(&without).await;
         let says = ["Object Lock", "set storage.checksum to \"auto\""];
-        demand_effect(&world, id, &report, Effect::Halt, &says).await;
+        demand_effect(&world, id, &report, Effect::HaltRefused, &says).await;
         let access = without.storage.check_access().await.unwrap_err();
         assert!(access.to_string().contains(says[1]), "{access}");
         demand_recovery(&world, id, &world.archiver()).await;

@@ -1,0 +1,89 @@
+//! Whether a refusal is about one object or about every request: a policy, a lock or a lifecycle
+//! rule may deny a single object, wrong credentials deny all.
+
+use std::time::Duration;
+
+use object_store::ObjectStoreExt;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+
+use super::error::{Operation, StorageError};
+use super::multipart::Completed;
+use super::part::OutgoingPart;
+use super::probe::complete::{NOTHING, fingerprint};
+use super::{AnswerClass, S3, Storage, Verification};
+
+/// A check that takes longer tells nothing.
+const CHECK_WITHIN: Duration = Duration::from_secs(20);
+const BODY: &[u8] = b"recording-archiver checks that it may upload";
+
+impl Storage {
+    /// Marks a refusal whose code does not tell its scope: as of one object where the store takes
+    /// another one at this moment, else as of every request. Other errors are returned as they are.
+    pub async fn with_scope(&self, error: StorageError) -> StorageError {
+        if !is_of_unknown_scope(&error) {
+            return error;
+        }
+        // On the heap: it is needed rarely, and its state is large.
+        let check = tokio::time::timeout(CHECK_WITHIN, Box::pin(self.check_access()));
+        match check.await {
+            Ok(Ok(())) => StorageError::OneObject(Box::new(error)),
+            Ok(Err(other)) if !other.is_transient() => StorageError::EveryRequest(Box::new(error)),
+            Ok(Err(_)) | Err(_) => error,
+        }
+    }
+}
+
+fn is_of_unknown_scope(error: &StorageError) -> bool {
+    let StorageError::Answer { answer, .. } = error else {
+        return false;
+    };
+    let is_refusal = matches!(
+        answer.class(),
+        AnswerClass::Denied | AnswerClass::Refused | AnswerClass::Unsupported
+    );
+    is_refusal && !answer.is_about_every_request()
+}
+
+impl S3 {
+    /// Uploads a throw-away object as a multipart upload of one part, and removes it.
+    pub(super) async fn check_upload(&self, path: &Path) -> Result<(), StorageError> {
+        let operation = || Operation::new("upload", path);
+        let failed = |e| StorageError::of(operation(), &e);
+        let begun = self.plain.create_multipart(path).await.map_err(failed);
+        let upload_id = match begun {
+            // A store without multipart uploads may still take small recordings.
+            Err(error) if error.class() == Some(AnswerClass::Unsupported) => return Ok(()),
+            begun => begun?,
+        };
+        let whole = fingerprint(BODY);
+        let part = OutgoingPart {
+            number: 1,
+            bytes: BODY.into(),
+            crc64nvme: whole.crc64nvme,
+        };
+        let completed = async {
+            let signature = Verification::Signature;
+            let part = self.put_part(path, &upload_id, &part, signature, operation);
+            let parts = [part.await?];
+            match self
+                .complete(path, &upload_id, &parts, &whole, NOTHING)
+                .await?
+            {
+                Completed::Refused(error) => Err(error),
+                Completed::Done { .. } | Completed::SomethingIsThere => Ok(()),
+            }
+        };
+        let completed = completed.await;
+        let removed = if completed.is_ok() {
+            self.plain.delete(path).await
+        } else {
+            self.plain.abort_multipart(path, &upload_id).await
+        };
+        if let Err(error) = removed {
+            let error = StorageError::of(Operation::new("remove", path), &error);
+            tracing::warn!("a temporary object stays: {error}");
+        }
+        completed
+    }
+}
