@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use object_store::ObjectStoreExt;
+use object_store::aws::AmazonS3;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 
@@ -11,7 +12,8 @@ use super::error::{Operation, StorageError};
 use super::multipart::Completed;
 use super::part::OutgoingPart;
 use super::probe::complete::{NOTHING, fingerprint};
-use super::{AnswerClass, S3, Storage, Verification};
+use super::{Algorithm, AnswerClass, S3, Storage, Verification};
+use crate::config::ChecksumMode;
 
 /// A check that takes longer tells nothing.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
@@ -46,11 +48,35 @@ fn is_of_unknown_scope(error: &StorageError) -> bool {
 }
 
 impl S3 {
-    /// Uploads a throw-away object as a multipart upload of one part, and removes it.
+    /// Uploads a throw-away object as a multipart upload of one part, and removes it: with a
+    /// checksum as recordings are, or without where the store does not know it.
     pub(super) async fn check_upload(&self, path: &Path) -> Result<(), StorageError> {
+        let plainly = (&*self.plain, Verification::Signature);
+        let for_upload;
+        let how = match (self.enforcement.get(), Algorithm::of(self.checksum)) {
+            (Some(_), _) => {
+                for_upload = self.for_upload().await?;
+                (&*for_upload, self.verification().await?)
+            }
+            (None, Some(algorithm)) => (&*self.checked, Verification::Asked(algorithm)),
+            (None, None) => plainly,
+        };
+        match self.upload_one_part(path, how).await {
+            Err(error) if error.is_not_understood() && self.checksum == ChecksumMode::Auto => {
+                self.upload_one_part(path, plainly).await
+            }
+            result => result,
+        }
+    }
+
+    async fn upload_one_part(
+        &self,
+        path: &Path,
+        (client, verified_by): (&AmazonS3, Verification),
+    ) -> Result<(), StorageError> {
         let operation = || Operation::new("upload", path);
         let failed = |e| StorageError::of(operation(), &e);
-        let begun = self.plain.create_multipart(path).await.map_err(failed);
+        let begun = client.create_multipart(path).await.map_err(failed);
         let upload_id = match begun {
             // A store without multipart uploads may still take small recordings.
             Err(error) if error.class() == Some(AnswerClass::Unsupported) => return Ok(()),
@@ -63,8 +89,7 @@ impl S3 {
             crc64nvme: whole.crc64nvme,
         };
         let completed = async {
-            let signature = Verification::Signature;
-            let part = self.put_part(path, &upload_id, &part, signature, operation);
+            let part = self.put_part(path, &upload_id, &part, verified_by, operation);
             let parts = [part.await?];
             match self
                 .complete(path, &upload_id, &parts, &whole, NOTHING)

@@ -204,7 +204,7 @@ async fn a_store_that_denies_halts_the_worker_and_burns_nothing() {
             panic!("{call:?}: {ending:?}");
         };
         assert_eq!(kind, ErrorKind::StorageDenied);
-        assert!(message.contains("403 AccessDenied"), "{message}");
+        assert!(message.contains("403 "), "{message}");
         assert!(!message.contains("AKIA"), "{message}");
         assert_eq!(reports.len(), 1, "nothing more is claimed");
         for id in ids {
