@@ -108,13 +108,12 @@ impl StorageError {
             Self::Answer { answer, .. } => kind_of(answer.class()),
             Self::FileSystem { class, .. } => kind_of(*class),
             Self::Unavailable { .. } => ErrorKind::StorageUnavailable,
-            Self::Unexpected { .. } => ErrorKind::StorageRefused,
+            Self::Unexpected { .. } | Self::OneObject(_) => ErrorKind::StorageRefused,
             Self::Damaged { .. } | Self::PartsDiffer { .. } | Self::ReadBackDiffers { .. } => {
                 ErrorKind::ChecksumMismatch
             }
             Self::Exists { .. } | Self::Conflict { .. } => ErrorKind::ObjectConflict,
             Self::Missing { .. } => ErrorKind::ObjectMissing,
-            Self::OneObject(_) => ErrorKind::StorageRefused,
             Self::EveryRequest(refusal) => refusal.kind(),
             Self::Key(_) => ErrorKind::BadMetadata,
         }

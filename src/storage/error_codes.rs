@@ -1,6 +1,6 @@
 //! The error codes of S3-compatible stores: what each means for the archiver, and what fixes it.
 //!
-//! Taken from the documentation of AWS S3, MinIO, Ceph RGW, Garage, Cloudflare R2, Backblaze B2,
+//! Taken from the documentation of AWS S3, `MinIO`, Ceph RGW, Garage, Cloudflare R2, Backblaze B2,
 //! Wasabi, Google Cloud Storage (XML API) and the Versity gateway. The code decides before the
 //! status does: stores send the same code with different statuses.
 

@@ -103,7 +103,8 @@ impl Storage {
             tracing::warn!("a throw-away object stays: {error}");
         }
         if let Backend::S3(s3) = &self.backend {
-            s3.check_upload(&path).await?;
+            // On the heap: its state is large, and it is needed rarely.
+            Box::pin(s3.check_upload(&path)).await?;
         }
         Ok(())
     }
