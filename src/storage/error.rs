@@ -321,7 +321,7 @@ mod tests {
     struct Layer {
         text: String,
         #[source]
-        source: Option<Box<Layer>>,
+        source: Option<Box<Self>>,
     }
 
     fn layers(texts: &[&str]) -> Layer {
