@@ -6,6 +6,7 @@ use super::exit::{Exit, explain};
 use super::session::{Session, holder};
 use crate::config::ChecksumMode;
 use crate::database::{self, Database};
+use crate::error::chain;
 use crate::printable::printable;
 use crate::storage::{Algorithm, Enforcement, PartSize, PartSizeAnswer};
 use crate::upkeep::{PART_SIZE_CURE, look};
@@ -96,6 +97,7 @@ async fn database(
                 "schema NOT up to date (the next start, or `migrate`, brings it there)"
             };
             findings.good(what, &format!("Postgres {version}, {schema}, {place}"))?;
+            rights(&database, findings).await?;
             Ok(Some(database))
         }
         Err(error) => {
@@ -103,6 +105,30 @@ async fn database(
                 "check database.url, that the server runs and that the role may create schemas";
             findings.bad(what, &explain(&error.into()), cure)?;
             Ok(None)
+        }
+    }
+}
+
+/// Checks each right that the service and its commands need, as the role that is configured.
+async fn rights(database: &Database, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {
+    let what = "database";
+    match database::missing_rights(database.pool()).await {
+        Ok(None) => findings.good(what, "the role has every right that the service needs"),
+        Ok(Some(missing)) => {
+            let role = &missing.role;
+            let problem = format!("role {role} lacks rights that the service needs");
+            let cure = format!(
+                "as the owner of schema archiver: `recording-archiver migrate --grant-service {role}`, or in SQL:"
+            );
+            findings.bad(what, &problem, &cure)?;
+            for statement in &missing.grants {
+                writeln!(findings.out, "      {:13}  {statement}", "")?;
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let problem = format!("check the role's rights: {}", chain(&error));
+            findings.bad(what, &problem, "see the server's log")
         }
     }
 }

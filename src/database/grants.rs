@@ -177,15 +177,15 @@ impl Right {
                     .collect();
                 any_table(&lacks.join(" OR "), &named(table))
             }
-            Columns(privilege, columns, table) => {
-                let lacks: Vec<String> = columns
-                    .iter()
-                    .map(|column| {
-                        format!("NOT has_column_privilege(c.oid, '{column}', '{privilege}')")
-                    })
-                    .collect();
-                any_table(&lacks.join(" OR "), &named(table))
-            }
+            // By number: a name would be looked for in every table.
+            Columns(privilege, columns, table) => format!(
+                "SELECT EXISTS (SELECT FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+                                  JOIN pg_namespace n ON n.oid = relnamespace
+                                 WHERE nspname || '.' || relname = '{table}'
+                                   AND attname IN ('{}') AND attnum > 0
+                                   AND NOT has_column_privilege(c.oid, attnum, '{privilege}'))",
+                columns.join("', '"),
+            ),
             Function(signature) => {
                 let name = signature.split('(').next().unwrap_or_default();
                 format!(

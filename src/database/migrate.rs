@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, SqlSafeStr};
 
 use super::{DatabaseError, greet};
 
@@ -14,6 +14,12 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);
 const MIGRATION_POLL: Duration = Duration::from_millis(200);
 /// Where sqlx notes what was applied.
 const SCHEMA: &str = "archiver";
+/// The statements that create the schemas. They need `CREATE` on the database, even where the schema
+/// exists.
+const CREATE_SCHEMAS: [(&str, &str); 2] = [
+    (SCHEMA, "CREATE SCHEMA IF NOT EXISTS archiver;"),
+    ("finance", "CREATE SCHEMA finance;"),
+];
 const MIGRATIONS_TABLE: &str = "archiver._sqlx_migrations";
 /// Key of the advisory lock that migrations hold (the bytes of "recarch1").
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"recarch1");
@@ -69,13 +75,7 @@ async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseErr
     tokio::time::timeout(MIGRATION_TIMEOUT, locked)
         .await
         .map_err(|_| DatabaseError::MigrationLocked(MIGRATION_TIMEOUT))??;
-    let mut migrator = Migrator::with_migrations(MIGRATOR.migrations.to_vec());
-    // Held above already.
-    migrator.set_locking(false);
-    // In our own schema: others may share the database, and keep a table of that name too.
-    migrator.create_schema(SCHEMA);
-    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-    let result = migrator.run_direct(None, &mut *connection, false).await;
+    let result = run(&mut *connection).await;
     // Behind a pooler the session outlives this connection, and the lock with it.
     drop(
         sqlx::query("SELECT pg_advisory_unlock($1)")
@@ -88,6 +88,38 @@ async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseErr
         error if is_forbidden(&error) => DatabaseError::MayNotMigrate(error),
         error => DatabaseError::Migrate(error),
     })
+}
+
+/// Runs what is not applied yet. A schema that an administrator has created is used as it is.
+async fn run(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    let existing: Vec<String> =
+        sqlx::query_scalar("SELECT nspname::text FROM pg_catalog.pg_namespace")
+            .fetch_all(&mut *connection)
+            .await?;
+    let exists = |schema: &str| existing.iter().any(|it| it == schema);
+    let without_creating = |migration: &Migration| {
+        let mut sql = migration.sql.as_str().to_owned();
+        for (schema, statement) in CREATE_SCHEMAS {
+            if exists(schema) {
+                sql = sql.replace(statement, "");
+            }
+        }
+        // The checksum stays that of the file.
+        Migration {
+            sql: AssertSqlSafe(sql).into_sql_str(),
+            ..migration.clone()
+        }
+    };
+    let migrations = MIGRATOR.iter().map(without_creating).collect();
+    let mut migrator = Migrator::with_migrations(migrations);
+    // Held by the caller.
+    migrator.set_locking(false);
+    // In our own schema: others may share the database, and keep a table of that name too.
+    if !exists(SCHEMA) {
+        migrator.create_schema(SCHEMA);
+    }
+    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+    migrator.run_direct(None, connection, false).await
 }
 
 /// Whether the role lacks a right (`insufficient_privilege`).

@@ -16,6 +16,7 @@ use crate::seed::{execute, refused};
 mod append_only;
 mod escalation;
 mod granted;
+mod hardened;
 mod roles;
 
 /// Everything else that the tests do with a bucket runs under the same policy.
