@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 mod check;
+mod database_url;
 mod environment;
 mod error;
 mod file;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::database_url;
 use super::environment::Environment;
 use super::keys::{self, Key};
 use super::raw::{Given, Origin, Settings};
@@ -135,8 +136,16 @@ impl Checker<'_> {
     }
 
     pub(super) fn database_url(&mut self) -> Option<SecretString> {
-        self.optional("database.url", value::database_url)?;
-        self.secret("database.url")
+        let environment = self.environment;
+        let variable = |name: &str| {
+            environment
+                .get(name)
+                .and_then(|it| it.to_str())
+                .map(str::to_owned)
+        };
+        let url = self.optional("database.url", |text| database_url::parse(text, variable))?;
+        self.settings.warnings.extend(url.warnings);
+        Some(url.text.into())
     }
 
     /// The section, and how to set what a bucket needs and lacks.

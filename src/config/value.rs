@@ -165,18 +165,6 @@ pub(super) fn project_id(text: &str) -> Result<String, String> {
     }
 }
 
-/// A Postgres URL. The text holds a password, so no error repeats it.
-pub(super) fn database_url(text: &str) -> Result<(), String> {
-    let problem = match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => return Ok(()),
-        Ok(_) => "it is for another database".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(format!(
-        "not a Postgres URL such as \"postgres://user:password@host:5432/name\" ({problem}); characters like @ / # in a password are written %40 %2F %23"
-    ))
-}
-
 /// The space's host with its port, and the root of its API.
 #[derive(Debug)]
 pub(super) struct Space {

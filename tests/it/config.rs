@@ -410,7 +410,7 @@ fn a_secret_open_to_every_user_is_warned_of() {
     // Without a secret in it the file may be read by all.
     write(&config_file, "[worker]\nconcurrency = 1\n", 0o644);
     assert_eq!(load_in(here, &[]).unwrap().warnings(), [""; 0]);
-    write(&here.join("url"), "postgres://h/d", 0o604);
+    write(&here.join("url"), "postgres://localhost/d", 0o604);
     let config = load_in(here, &[("DATABASE_URL_FILE", "url")]).unwrap();
     assert_eq!(config.warnings().len(), 1);
 }
@@ -541,7 +541,7 @@ fn no_error_warning_or_debug_form_shows_a_secret() {
         ("RECORDING_ARCHIVER_SIGNALWIRE_API_TOKEN", "hunter22"),
         (
             "DATABASE_URL",
-            "postgres://u:hunter2@host:5433/db?password=hunter2",
+            "postgres://u:hunter2@host:5433/db?password=hunter2&sslmode=require",
         ),
         ("AWS_ACCESS_KEY_ID", SECRET),
         ("AWS_SECRET_ACCESS_KEY", SECRET),

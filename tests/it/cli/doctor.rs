@@ -109,3 +109,49 @@ async fn a_directory_that_cannot_be_written_is_told() {
         .demand_code(1)
         .demand_output(&["BAD   storage ", "occupied", "cure: "]);
 }
+
+#[tokio::test]
+async fn remote_database_without_demanded_tls_is_noted_in_doctor_and_log() {
+    let world = World::local().await;
+    // Not loopback by name or address, though it leads there.
+    for (url, noted) in [
+        ("postgres://archiver:hunter2@0.0.0.0:9/archiver", true),
+        ("postgres://archiver:hunter2@127.0.0.1:9/archiver", false),
+    ] {
+        let ended = Binary::of(&world)
+            .with("DATABASE_URL", url)
+            .run(&["doctor"])
+            .await
+            .demand_code(1);
+        let warning = "sslmode is weaker than `require`";
+        for text in [&ended.stdout, &ended.stderr] {
+            assert_eq!(text.contains(warning), noted, "{ended:?}");
+            assert!(!text.contains("hunter2"), "{ended:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_value_of_a_database_parameter_is_shown() {
+    let world = World::local().await;
+    let url = world.service_url();
+    for (parameter, name) in [
+        ("sslpassword=hunter2", Some("sslpassword")),
+        ("sslmode=hunter2", Some("sslmode")),
+        ("channel_binding=hunter2", None),
+        ("hunter2=hunter2", None),
+    ] {
+        let ended = Binary::of(&world)
+            .with("DATABASE_URL", format!("{url}&{parameter}"))
+            .with("RUST_LOG", "trace")
+            .run(&["doctor"])
+            .await;
+        // In words where it is refused; where it is ignored, everything works.
+        let ended = match name {
+            Some(name) => ended.demand_code(2).demand_error(&[name]),
+            None => ended.demand_code(0).demand_output(&["ignored"]),
+        };
+        let text = ended.stdout + &ended.stderr;
+        assert!(!text.contains("hunter2"), "{parameter}: {text}");
+    }
+}
