@@ -9,8 +9,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use crate::config::{Config, Environment, LogFormat};
-use crate::core_dumps;
 use crate::telemetry::{self, Logging, Verbosity};
+use crate::{core_dumps, open_files};
 
 mod archive;
 mod bars;
@@ -130,6 +130,7 @@ impl Cli {
 pub async fn run(cli: Cli) -> ExitCode {
     // Before any secret is read.
     let forbidden = core_dumps::forbid();
+    let raised = open_files::raise_limit();
     let progress = MultiProgress::with_draw_target(if io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
@@ -149,6 +150,9 @@ pub async fn run(cli: Cli) -> ExitCode {
     let logging = telemetry::init(format, verbosity, color, &progress);
     if let Err(error) = forbidden {
         tracing::warn!("a crash may leave a core dump with secrets in it: {error}");
+    }
+    if let Err(error) = raised {
+        tracing::warn!("raise the limit on open files: {error}");
     }
 
     let dispatched = Box::pin(async {

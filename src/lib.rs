@@ -52,7 +52,7 @@
 //! | doors | [`cli`], [`daemon`] | everything below |
 //! | stories | [`archive`], [`upkeep`], [`restore`] | stations and ground |
 //! | stations | [`queue`], [`signalwire`], [`transfer`], [`storage`], [`finance`], [`database`] | ground only |
-//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`bandwidth`], [`progress`], [`printable`], [`human`], [`config`], [`core_dumps`], [`crash`], [`deadline`] | ground only |
+//! | ground | [`recording`], [`money`], [`digest`], [`signed_url`], [`error`], [`retry`], [`checkpoint`], [`memory`], [`bandwidth`], [`progress`], [`printable`], [`human`], [`config`], [`core_dumps`], [`open_files`], [`crash`], [`deadline`] | ground only |
 //!
 //! [`metrics`] is filled by the doors from what stories report and stations show. How far a running
 //! attempt is stands in its row of `archiver.attempts`, so that `status` can tell from another
@@ -109,6 +109,7 @@ pub mod human;
 pub mod memory;
 pub mod metrics;
 pub mod money;
+pub mod open_files;
 pub mod printable;
 pub mod progress;
 pub mod queue;

@@ -22,6 +22,8 @@ use super::worker::Pulse;
 use crate::error::chain;
 use crate::metrics::Metrics;
 
+mod connections;
+
 /// A loop that has not been seen for this long is stuck: it beats every 15 s, but a claim or a
 /// check may hold it up for a query's time-out.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
@@ -73,12 +75,7 @@ impl HttpServer {
             .route("/metrics", get(metrics))
             .with_state(health.clone())
             .merge(page::router(health, hosts));
-        let served = axum::serve(self.listener, router)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await;
-        if let Err(error) = served {
-            tracing::error!("the HTTP server ended: {error}");
-        }
+        connections::serve(self.listener, router, stop).await;
     }
 }
 

@@ -11,6 +11,7 @@ mod interrupted;
 mod logs;
 mod metrics;
 mod outages;
+mod port;
 mod projects;
 mod queueing;
 mod reload;

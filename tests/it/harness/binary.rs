@@ -32,6 +32,8 @@ const SAYS_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Binary {
     directory: Arc<TempDir>,
     variables: BTreeMap<&'static str, OsString>,
+    /// Soft and hard limit on open files; `None`: those of the tests.
+    open_files: Option<(u32, u32)>,
 }
 
 impl Binary {
@@ -44,6 +46,7 @@ impl Binary {
         Self {
             directory: Arc::new(directory),
             variables: BTreeMap::from([("PATH", path)]),
+            open_files: None,
         }
     }
 
@@ -80,6 +83,12 @@ impl Binary {
 
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.variables.remove(name);
+        self
+    }
+
+    /// With this soft and this hard limit on open files.
+    pub(crate) const fn with_open_files(mut self, soft: u32, hard: u32) -> Self {
+        self.open_files = Some((soft, hard));
         self
     }
 
@@ -128,6 +137,10 @@ impl Binary {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         // Tests may run under nohup, which the program would rightly take for itself.
         let mut command = Command::new("/usr/bin/env");
+        if let Some((soft, hard)) = self.open_files {
+            let limited = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\"");
+            command.args(["sh", "-c", &limited, "sh", "/usr/bin/env"]);
+        }
         command
             .arg("--default-signal=HUP")
             .arg(env!("CARGO_BIN_EXE_recording-archiver"))
