@@ -60,6 +60,10 @@ impl FromStr for Usd {
             }
             None => (text, 0),
         };
+        // `Decimal` takes `1_000` for 1000, which no JSON number is.
+        if mantissa.contains('_') {
+            return Err(inexact());
+        }
         let mut amount = Decimal::from_str_exact(mantissa).map_err(|_| inexact())?;
         let scale = i64::from(amount.scale()) - i64::from(exponent);
         if scale >= 0 {
@@ -147,6 +151,9 @@ mod tests {
             "true",
             "{}",
             "\"free\"",
+            "\"1_000\"",
+            "1_0e2",
+            "0.0_5",
             "1e-40",
             "1e40",
             "1e99999999999",
