@@ -11,7 +11,7 @@ use crate::signed_url::SignedUrl;
 
 mod metadata;
 
-pub use metadata::Metadata;
+pub use metadata::{Metadata, string_of};
 
 /// The provider's ID of a recording: a UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::Type)]
@@ -56,6 +56,9 @@ impl serde::Serialize for RecordingId {
         self.0.serialize(serializer)
     }
 }
+
+/// The longest recording that is believed, about 31 years: no sum of lengths overflows 64 bits.
+pub const MAX_DURATION_SECS: i64 = 1_000_000_000;
 
 /// How far the provider is with a recording. The documented words, and room for others: the list
 /// was a free string until 2026.
@@ -110,6 +113,9 @@ pub struct Recording {
     pub link: Option<SignedUrl>,
     /// The provider's object as sent, without the link.
     pub metadata: Metadata,
+    /// Names of fields that were sent but could not be read: they are `None` here, and as sent in
+    /// the metadata.
+    pub unread_fields: Vec<&'static str>,
 }
 
 /// Whether a recording can be fetched now.
@@ -123,6 +129,19 @@ pub enum Readiness<'a> {
 }
 
 impl Recording {
+    /// The date under which the object is filed: of `created_at`, else of `started_at`. One that
+    /// was sent in a form that cannot be read must not keep the recording from being archived: its
+    /// object is filed under 1970-01-01. `None` if the provider sent neither, as in a partial
+    /// payload.
+    pub fn filing_date(&self) -> Option<DateTime<Utc>> {
+        self.created_at.or(self.started_at).or_else(|| {
+            ["created_at", "started_at"]
+                .iter()
+                .any(|name| self.unread_fields.contains(name))
+                .then_some(DateTime::UNIX_EPOCH)
+        })
+    }
+
     /// Ready means `completed` with a link. A missing or unknown status counts as ready when a
     /// link and the end are there; `recording`, `paused` and `processing` never do, because a
     /// link may appear before the file is whole.
@@ -159,6 +178,7 @@ mod tests {
             cost: None,
             link: link.then(|| SignedUrl::parse("https://example.com/x").unwrap()),
             metadata: Metadata::default(),
+            unread_fields: Vec::new(),
         }
     }
 

@@ -48,7 +48,7 @@ pub async fn note_listed(
     let formats: Vec<Option<String>> = listed()
         .map(|it| it.media_format.as_deref().map(storable))
         .collect();
-    let metadata: Vec<Option<String>> = listed().map(|it| it.metadata.to_jsonb_text()).collect();
+    let metadata: Vec<String> = listed().map(|it| it.metadata.to_jsonb_text()).collect();
     let rows = sqlx::query!(
         r#"-- queue::note_listed
         INSERT INTO archiver.recordings AS r
@@ -112,7 +112,7 @@ pub async fn note_listed(
         &durations as &[Option<i64>],
         &sizes as &[Option<i64>],
         &formats as &[Option<String>],
-        &metadata as &[Option<String>],
+        &metadata,
         asked_at,
     )
     .fetch_all(connection)
@@ -194,7 +194,7 @@ macro_rules! update_as_heard {
             recording.and_then(|it| it.duration_secs),
             recording.and_then($crate::queue::described::declared_size),
             recording.and_then(|it| it.media_format.as_deref().map($crate::database::storable)),
-            recording.and_then(|it| it.metadata.to_jsonb_text()),
+            recording.map(|it| it.metadata.to_jsonb_text()),
             heard.and_then(|it| it.asked_at),
             cost.map(|it| it.cost.to_string()),
             cost.map(|it| it.observed_at),

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+mod jsonb;
+
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -66,16 +68,46 @@ impl Metadata {
         format!("{{{}}}", fields.join(","))
     }
 
-    /// The object as Postgres can hold it in `jsonb`, which has no place for U+0000; `None` for
-    /// text that it would refuse (lone surrogates, numbers out of range).
-    pub fn to_jsonb_text(&self) -> Option<String> {
-        let text = self.to_json().replace("\\u0000", "\\ufffd");
-        if has_huge_exponent(&text) {
-            return None;
-        }
-        serde_json::from_str::<serde_json::Value>(&text).ok()?;
-        Some(text)
+    /// The object as `jsonb` can hold it. A value that it has no place for is kept as text; see
+    /// [`Metadata::rewritten_for_jsonb`].
+    pub fn to_jsonb_text(&self) -> String {
+        self.jsonb().0
     }
+
+    /// Names the fields that `jsonb` cannot hold as they were sent: numbers beyond `numeric` and
+    /// values nested too deep, which it gets as text, and characters that become U+FFFD.
+    pub fn rewritten_for_jsonb(&self) -> Vec<&str> {
+        self.jsonb().1
+    }
+
+    fn jsonb(&self) -> (String, Vec<&str>) {
+        let (mut text, mut rewritten) = ("{".to_owned(), Vec::new());
+        for (name, value) in &self.fields {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            let spelled = serde_json::Value::from(name.as_str()).to_string();
+            let is_other_name = jsonb::append_string(&spelled, &mut text);
+            text.push(':');
+            if jsonb::append(value.get(), 1, &mut text) || is_other_name {
+                rewritten.push(name.as_str());
+            }
+        }
+        text.push('}');
+        (text, rewritten)
+    }
+}
+
+/// Decodes a JSON string token; `None` for any other token. A lone surrogate becomes U+FFFD.
+pub fn string_of(token: &str) -> Option<String> {
+    if !token.starts_with('"') {
+        return None;
+    }
+    serde_json::from_str(token).ok().or_else(|| {
+        let mut storable = String::new();
+        jsonb::append_string(token, &mut storable);
+        serde_json::from_str(&storable).ok()
+    })
 }
 
 /// JSON text whose strings that are signed URLs have lost their query and fragment; `None` if there is
@@ -184,20 +216,6 @@ fn unescaped(json: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Whether a number may be beyond what Postgres' numeric holds: an exponent of four digits or
-/// more. Looks into strings too, where it costs at most a copy of the metadata.
-fn has_huge_exponent(json: &str) -> bool {
-    json.as_bytes().windows(6).any(|window| {
-        let [digit, e, rest @ ..] = window else {
-            return false;
-        };
-        let digits = match rest {
-            [b'+' | b'-', digits @ ..] | digits => digits,
-        };
-        digit.is_ascii_digit() && matches!(e, b'e' | b'E') && digits.iter().all(u8::is_ascii_digit)
-    })
-}
-
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
@@ -215,7 +233,10 @@ impl<'de> Deserialize<'de> for Metadata {
                         let problem = format_args!("more than {MAX_FIELDS} fields");
                         return Err(serde::de::Error::custom(problem));
                     }
-                    fields.push(field);
+                    let (name, value): (Box<RawValue>, Box<RawValue>) = field;
+                    // A name may hold what no Rust string can.
+                    let name = string_of(name.get()).unwrap_or_default();
+                    fields.push((name, value));
                 }
                 // A repeated name means its last value, as JSON readers agree.
                 let mut seen = HashSet::with_capacity(fields.len());
@@ -307,15 +328,27 @@ mod tests {
     }
 
     #[test]
-    fn nul_characters_do_not_reach_postgres() {
-        let metadata: Metadata = serde_json::from_str(r#"{"a":"x\u0000y"}"#).unwrap();
+    fn to_jsonb_text_keeps_every_field_of_legal_json() {
+        let sent = r#"{"a":"x\u0000y","b":"\ud800","c":1e-20000,"d":"a3e01234","\ud800":1,"k\u0000":2,"e":{}}"#;
+        let metadata: Metadata = serde_json::from_str(sent).unwrap();
         assert_eq!(
-            metadata.to_jsonb_text().as_deref(),
-            Some(r#"{"a":"x\ufffdy"}"#)
+            metadata.to_jsonb_text(),
+            "{\"a\":\"x\u{fffd}y\",\"b\":\"\u{fffd}\",\"c\":\"1e-20000\",\"d\":\"a3e01234\",\
+             \"\u{fffd}\":1,\"k\u{fffd}\":2,\"e\":{}}"
         );
-        let lone_surrogate: Metadata = serde_json::from_str(r#"{"a":"\ud800"}"#).unwrap();
-        assert_eq!(lone_surrogate.to_jsonb_text(), None);
-        let huge: Metadata = serde_json::from_str(r#"{"a":1e-20000,"b":1}"#).unwrap();
-        assert_eq!(huge.to_jsonb_text(), None);
+        assert_eq!(metadata.rewritten_for_jsonb(), ["a", "b", "c", "k\0"]);
+        assert_eq!(Metadata::default().to_jsonb_text(), "{}");
+    }
+
+    #[test]
+    fn string_of_decodes_any_string_token() {
+        for (token, text) in [
+            (r#""a\nb""#, Some("a\nb")),
+            (r#""\ud83c\udfa5 \ud800""#, Some("🎥 \u{fffd}")),
+            ("17", None),
+            ("null", None),
+        ] {
+            assert_eq!(string_of(token).as_deref(), text, "{token}");
+        }
     }
 }

@@ -289,9 +289,9 @@ async fn read_bounded(mut response: Response, max_bytes: usize) -> Result<String
         }
         body.extend_from_slice(&chunk);
     }
-    String::from_utf8(body).map_err(|_| ApiError::BadMetadata {
-        problem: "it is not UTF-8 text".to_owned(),
-    })
+    // A wrong byte in one name is no reason to lose all others.
+    Ok(String::from_utf8(body)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 fn append_media_ttl(url: &mut Url, media_ttl: Duration) {

@@ -1,20 +1,18 @@
 //! The provider's JSON, read leniently: any field but the ID may be missing or null, unknown
 //! fields and status words are kept, numbers may come as strings.
 //!
-//! Lenient ends where a wrong value would do harm: a date, size or link that is there but cannot
-//! be read is an error, because the object's place and proof depend on it.
+//! A field that decides nothing blocks nothing: one that cannot be read stays as it was sent, in
+//! the metadata, and is `None` in the recording, with its name noted. What decides is strict: the ID,
+//! the status and the link.
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
-use uuid::Uuid;
-
-use crate::money::Usd;
 use crate::printable::printable;
 use crate::recording::{Metadata, Recording, RecordingId, RecordingStatus};
 use crate::signed_url::SignedUrl;
 
+mod fields;
 mod page;
+
+use fields::Fields;
 
 pub(crate) use page::page;
 
@@ -54,23 +52,27 @@ pub fn described(object: Metadata) -> Result<Recording, String> {
     };
     // Before anything is kept of it: a link may be repeated in any field.
     let object = object.without_link();
-    Ok(Recording {
+    let status = text(&object, "status")?.map(|word| RecordingStatus::from(&*short(&word)));
+    let mut fields = Fields::of(&object);
+    let recording = Recording {
         id,
-        room_session_id: text(&object, "room_session_id")?
-            .and_then(|session| Uuid::try_parse(&session).ok()),
-        status: text(&object, "status")?.map(|word| RecordingStatus::from(&*short(&word))),
-        started_at: timestamp(&object, "started_at")?,
-        finished_at: timestamp(&object, "finished_at")?,
-        created_at: timestamp(&object, "created_at")?,
-        updated_at: timestamp(&object, "updated_at")?,
-        duration_secs: duration_secs(&object),
-        declared_size_bytes: size_bytes(&object)?,
-        media_format: text(&object, "format")
-            .unwrap_or_default()
-            .map(|format| short(&format)),
-        cost: cost(id, &object),
+        room_session_id: fields.uuid("room_session_id"),
+        status,
+        started_at: fields.time("started_at"),
+        finished_at: fields.time("finished_at"),
+        created_at: fields.time("created_at"),
+        updated_at: fields.time("updated_at"),
+        duration_secs: fields.duration_secs("duration"),
+        declared_size_bytes: fields.size_bytes("size_in_bytes"),
+        media_format: fields.word("format"),
+        cost: fields.cost("cost_in_dollars"),
         link,
+        metadata: Metadata::default(),
+        unread_fields: fields.into_unread(),
+    };
+    Ok(Recording {
         metadata: object,
+        ..recording
     })
 }
 
@@ -101,9 +103,10 @@ pub(crate) fn error_message(body: &str) -> String {
     }
 }
 
-/// A field's token, unless it is absent or null.
+/// A field's token, unless it is absent, null or an empty string.
 fn token<'a>(object: &'a Metadata, name: &str) -> Option<&'a str> {
-    object.token(name).filter(|token| *token != "null")
+    let token = object.token(name);
+    token.filter(|token| !matches!(*token, "null" | "\"\""))
 }
 
 fn text(object: &Metadata, name: &str) -> Result<Option<String>, String> {
@@ -112,62 +115,11 @@ fn text(object: &Metadata, name: &str) -> Result<Option<String>, String> {
             serde_json::from_str::<String>(token).map_err(|_| format!("its {name} is not a string"))
         })
         .transpose()
-        .map(|text| text.filter(|text| !text.is_empty()))
 }
 
 /// A word of the provider's as it goes on in rows, headers and messages.
 fn short(word: &str) -> String {
     word.chars().take(MAX_QUOTED_CHARS).collect()
-}
-
-fn timestamp(object: &Metadata, name: &str) -> Result<Option<DateTime<Utc>>, String> {
-    let Some(text) = text(object, name)? else {
-        return Ok(None);
-    };
-    DateTime::parse_from_rfc3339(&text)
-        .map(|at| at.with_timezone(&Utc))
-        // All the provider's times are UTC, so one without a zone is too.
-        .or_else(|_| text.parse::<NaiveDateTime>().map(|at| at.and_utc()))
-        .ok()
-        // What Postgres holds, and what a recording can have.
-        .filter(|at| (1..=9999).contains(&at.year()))
-        .map(Some)
-        .ok_or_else(|| format!("its {name} is not an ISO 8601 time"))
-}
-
-/// A number, or a string that holds one.
-fn number(token: &str) -> Option<Decimal> {
-    Usd::from_json_token(token).ok().flatten().map(Usd::decimal)
-}
-
-/// 64 bits: the specification says 32, which ends at 2 GiB.
-fn size_bytes(object: &Metadata) -> Result<Option<u64>, String> {
-    token(object, "size_in_bytes")
-        .map(|token| {
-            number(token)
-                .filter(Decimal::is_integer)
-                .and_then(|size| size.to_i64())
-                .and_then(|size| u64::try_from(size).ok())
-                .ok_or_else(|| "its size_in_bytes is not a number of bytes".to_owned())
-        })
-        .transpose()
-}
-
-/// Whole seconds. The length decides nothing here, so what cannot be read is left out.
-fn duration_secs(object: &Metadata) -> Option<i64> {
-    number(token(object, "duration")?)?
-        .round()
-        .to_i64()
-        .filter(|seconds| *seconds >= 0)
-}
-
-/// The cost by its exact token. One that cannot be held exactly must not keep the recording from
-/// being archived: it stays unknown here, and as sent in the metadata.
-fn cost(id: RecordingId, object: &Metadata) -> Option<Usd> {
-    Usd::from_json_token(token(object, "cost_in_dollars")?)
-        .inspect_err(|error| tracing::warn!(recording.id = %id, "cost left unknown: {error}"))
-        .ok()
-        .flatten()
 }
 
 #[cfg(test)]
@@ -259,27 +211,56 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_cost_or_length_does_not_keep_the_recording_away() {
-        let recording = read(r#","cost_in_dollars":{"amount":1},"duration":"long""#).unwrap();
-        assert!(recording.cost.is_none());
-        assert_eq!(recording.duration_secs, None);
-        assert_eq!(
-            recording.metadata.token("cost_in_dollars"),
-            Some(r#"{"amount":1}"#)
-        );
+    fn described_keeps_unreadable_fields_as_sent_and_names_them() {
+        for (field, token) in [
+            ("room_session_id", "17"),
+            ("room_session_id", "\"none\""),
+            ("started_at", "\"yesterday\""),
+            ("finished_at", "true"),
+            ("created_at", "1"),
+            ("created_at", "\"-10000-01-01T00:00:00\""),
+            ("updated_at", "[\"2022-01-01T10:00:00Z\"]"),
+            ("duration", "\"long\""),
+            ("duration", "-5"),
+            ("duration", "9223372036854775807"),
+            ("size_in_bytes", "-2147483648"),
+            ("size_in_bytes", "1.5"),
+            ("size_in_bytes", "18446744073709551616"),
+            ("format", "[\"video/mp4\"]"),
+            ("cost_in_dollars", "{\"amount\":1}"),
+            ("cost_in_dollars", "0.12345678901234567890123456789"),
+        ] {
+            let recording = read(&format!(r#","{field}":{token}"#)).unwrap();
+            assert_eq!(recording.unread_fields, [field], "{token}");
+            assert_eq!(recording.metadata.token(field), Some(token));
+            let debug = format!("{recording:?}");
+            assert_eq!(recording.room_session_id, None, "{debug}");
+            let dates = (recording.started_at, recording.created_at);
+            assert_eq!(dates, (None, None), "{debug}");
+            let numbers = (recording.duration_secs, recording.declared_size_bytes);
+            assert_eq!(numbers, (None, None), "{debug}");
+            assert!(recording.cost.is_none() && recording.media_format.is_none());
+        }
     }
 
     #[test]
-    fn harmful_values_are_errors_that_name_the_field() {
+    fn filing_date_needs_a_date_that_was_sent() {
+        let date = |fields| read(fields).unwrap().filing_date().map(|at| at.to_rfc3339());
+        let started = r#","created_at":"soon","started_at":"2022-01-01T10:00Z""#;
+        assert_eq!(date(started).as_deref(), Some("2022-01-01T10:00:00+00:00"));
+        let unreadable = r#","created_at":"soon","started_at":null"#;
+        assert_eq!(date(unreadable).as_deref(), Some("1970-01-01T00:00:00+00:00"));
+        assert_eq!(date(r#","created_at":"","started_at":null"#), None);
+    }
+
+    #[test]
+    fn described_refuses_what_decides_and_cannot_be_read() {
         for (fields, problem) in [
-            (r#","size_in_bytes":-1"#, "size_in_bytes"),
-            (r#","size_in_bytes":1.5"#, "size_in_bytes"),
-            (r#","created_at":"yesterday""#, "created_at"),
-            (r#","created_at":1"#, "created_at"),
-            (r#","created_at":"-10000-01-01T00:00:00""#, "created_at"),
             (r#","uri":"/relative""#, "uri"),
             (r#","uri":17"#, "uri"),
+            (r#","uri":"https://h/\ud800""#, "uri"),
             (r#","status":[]"#, "status"),
+            (r#","status":7"#, "status"),
         ] {
             assert!(read(fields).unwrap_err().contains(problem), "{fields}");
         }

@@ -3,14 +3,17 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::{described, id_of, no_json};
-use crate::recording::{Metadata, RecordingId};
+use crate::recording::{Metadata, Recording, RecordingId};
 use crate::signalwire::listing::{NextPage, Page, Unreadable};
 
 /// As many as the provider gives at once.
 const MAX_ENTRIES: usize = 1000;
+/// As much as the answer about one recording may have.
+const MAX_ENTRY_BYTES: usize = 1024 * 1024;
 
 /// Reads one page of a list; the error says what is wrong with the whole of it.
 pub(crate) fn page(api_base: &Url, body: &str) -> Result<Page, String> {
@@ -33,11 +36,10 @@ pub(crate) fn page(api_base: &Url, body: &str) -> Result<Page, String> {
         .transpose()?;
     let entries = page.data.0;
     let (mut recordings, mut unreadable) = (Vec::with_capacity(entries.len()), Vec::new());
-    for object in entries {
-        let id = id_of(&object).ok().map(RecordingId::uuid);
-        match described(object) {
+    for entry in entries {
+        match read(&entry) {
             Ok(recording) => recordings.push(recording),
-            Err(problem) => unreadable.push(Unreadable { id, problem }),
+            Err(entry) => unreadable.push(entry),
         }
     }
     Ok(Page {
@@ -47,8 +49,22 @@ pub(crate) fn page(api_base: &Url, body: &str) -> Result<Page, String> {
     })
 }
 
+/// Reads one entry; whatever is wrong with it is about this one only.
+fn read(entry: &RawValue) -> Result<Recording, Unreadable> {
+    let object: Metadata = serde_json::from_str(entry.get()).map_err(|_| Unreadable {
+        id: None,
+        problem: "it is not the object that is documented".to_owned(),
+    })?;
+    let id = id_of(&object).ok().map(RecordingId::uuid);
+    if entry.get().len() > MAX_ENTRY_BYTES {
+        let problem = format!("it is longer than {MAX_ENTRY_BYTES} bytes");
+        return Err(Unreadable { id, problem });
+    }
+    described(object).map_err(|problem| Unreadable { id, problem })
+}
+
 /// The entries of a page, unless there are more than any page has.
-struct Entries(Vec<Metadata>);
+struct Entries(Vec<Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -121,17 +137,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_one_entry_does_not_hide_the_others() {
+    fn page_skips_odd_entries_and_reads_the_others() {
         let base: Url = "https://example.signalwire.com/".parse().unwrap();
-        let body = format!(
-            r#"{{"data":[{{"id":"{ID}"}},{{"id":"{ID}","created_at":"now"}},{{"uri":"x"}}]}}"#
-        );
-        let page = page(&base, &body).unwrap();
-        assert_eq!(page.recordings.len(), 1);
-        assert_eq!(page.unreadable[0].id, Some(ID.parse().unwrap()));
-        assert!(page.unreadable[0].problem.contains("created_at"));
-        assert_eq!(page.unreadable[1].id, None);
-        for body in ["", "[]", "<html>", r#"{"links":{}}"#, r#"{"data":[1]}"#] {
+        let long = "x".repeat(MAX_ENTRY_BYTES);
+        let many = (0..600).map(|it| format!("\"{it}\":0,")).collect::<String>();
+        for (entry, id, problem) in [
+            ("null", None, "object"),
+            ("17", None, "object"),
+            ("[]", None, "object"),
+            ("\"x\"", None, "object"),
+            ("{}", None, "id"),
+            (r#"{"uri":"x"}"#, None, "id"),
+            (r#"{"id":"x"}"#, None, "id"),
+            (&format!(r#"{{{many}"id":"{ID}"}}"#), None, "object"),
+            (&format!(r#"{{"id":"{ID}","uri":17}}"#), Some(ID), "uri"),
+            (&format!(r#"{{"id":"{ID}","x":"{long}"}}"#), Some(ID), "longer"),
+        ] {
+            let body = format!(r#"{{"data":[{{"id":"{ID}"}},{entry},{{"id":"{ID}"}}]}}"#);
+            let page = page(&base, &body).unwrap();
+            assert_eq!(page.recordings.len(), 2, "{entry:.80}");
+            let [skipped] = &page.unreadable[..] else {
+                panic!("{entry:.80}: {:?}", page.unreadable);
+            };
+            assert_eq!(skipped.id, id.map(|id| id.parse().unwrap()));
+            assert!(skipped.problem.contains(problem), "{}", skipped.problem);
+        }
+        for body in ["", "[]", "<html>", r#"{"links":{}}"#, r#"{"data":[1,]}"#] {
             assert!(super::page(&base, body).is_err(), "{body}");
         }
     }

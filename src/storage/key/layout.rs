@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::Datelike;
 
 use super::{KeyError, MANIFEST_SUFFIX, MAX_SEGMENT_BYTES, is_plain, path_safe};
 use crate::recording::Recording;
@@ -67,12 +67,7 @@ impl Layout {
         project_id: &str,
         recording: &Recording,
     ) -> Result<String, KeyError> {
-        let date = || -> Result<DateTime<Utc>, KeyError> {
-            recording
-                .created_at
-                .or(recording.started_at)
-                .ok_or(KeyError::NoDate)
-        };
+        let date = || recording.filing_date().ok_or(KeyError::NoDate);
         let mut path = String::new();
         for piece in &self.pieces {
             let variable = match piece {

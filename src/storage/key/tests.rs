@@ -22,6 +22,7 @@ fn recording() -> Recording {
         cost: None,
         link: None,
         metadata: Metadata::default(),
+        unread_fields: Vec::new(),
     }
 }
 
