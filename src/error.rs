@@ -12,6 +12,8 @@
 
 use std::fmt;
 
+use crate::printable::printable;
+
 /// Why a recording is not archived: the bounded vocabulary of rows, logs, metrics and JSON lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorKind {
@@ -35,7 +37,7 @@ pub enum ErrorKind {
     LinkExpired,
     /// The media host cannot be reached or answers with an error.
     MediaUnavailable,
-    /// What came is not media: an error page, or a file of another format.
+    /// A document came instead of media: HTML, XML or JSON.
     NotMedia,
     /// The declared size and the real one differ.
     SizeMismatch,
@@ -198,7 +200,9 @@ impl ErrorKind {
             }
             Self::LinkExpired => "nothing: the next attempt asks for a fresh link",
             Self::MediaUnavailable => "check the network to the media host; it is tried again",
-            Self::NotMedia => "open the recording in the dashboard: the file is not what it says",
+            Self::NotMedia => {
+                "open the recording in the dashboard: the media host sends a document in its place"
+            }
             Self::SizeMismatch => {
                 "compare the recording in the dashboard with the sizes reported; `archive --id … --accept-size` takes it as it is"
             }
@@ -269,8 +273,20 @@ pub const fn cure_of_damage(_: &str) -> &'static str {
     "run `verify --repair` while the provider still has it"
 }
 
-/// An error and all its causes on one line, as logs and rows show it.
+/// An error and all its causes on one line, as logs and rows show it. Words of other parties in it
+/// can neither begin a line nor steer a terminal.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    printable(&causes(error)).into_owned()
+}
+
+/// The same with the line breaks that the errors have themselves, for the end of a command.
+pub fn chain_of_lines(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = causes(error);
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    lines.join("\n")
+}
+
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -308,5 +324,8 @@ mod tests {
         struct Outer(#[source] std::io::Error);
         let error = Outer(std::io::Error::other("connection reset"));
         assert_eq!(chain(&error), "read the answer: connection reset");
+        let hostile = Outer(std::io::Error::other("a\nb\u{1b}[2J"));
+        assert_eq!(chain(&hostile), r"read the answer: a\nb\u{1b}[2J");
+        assert_eq!(chain_of_lines(&hostile), "read the answer: a\nb\\u{1b}[2J");
     }
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::io;
 
+use serde_json::ser::Formatter as _;
+
 /// Whether a character acts on a terminal, or on the order of text, instead of being seen.
 fn acts_unseen(character: char) -> bool {
     character.is_control()
@@ -61,6 +63,18 @@ impl serde_json::ser::Formatter for PrintableJson {
     }
 }
 
+/// Writes lines of JSON with the same characters spelled `\uXXXX`.
+pub fn write_json_lines(out: &mut impl io::Write, lines: &str) -> io::Result<()> {
+    for (number, line) in lines.split('\n').enumerate() {
+        if number > 0 {
+            out.write_all(b"\n")?;
+        }
+        // They can stand inside its strings only.
+        PrintableJson.write_string_fragment(out, line)?;
+    }
+    Ok(())
+}
+
 /// Writes `value` as [`PrintableJson`].
 pub fn write_json<T>(out: &mut dyn io::Write, value: &T) -> serde_json::Result<()>
 where
@@ -85,6 +99,15 @@ mod tests {
             r"a\u{1b}[31m\u{0}\u{9b}2J\u{202e}gpj\u{2066}\u{200b}\u{e0041}\r\n"
         );
         assert!(matches!(printable("Größe 日本 🎥"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn write_json_lines_keeps_line_breaks_and_meaning() {
+        let lines = "{\"a\":\"x\u{9b}2J\u{202e}\u{e0041}\"}\n{}\n";
+        let mut safe = Vec::new();
+        write_json_lines(&mut safe, lines).unwrap();
+        let expected = "{\"a\":\"x\\u009b2J\\u202e\\udb40\\udc41\"}\n{}\n";
+        assert_eq!(String::from_utf8(safe).unwrap(), expected);
     }
 
     #[test]

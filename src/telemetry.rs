@@ -4,7 +4,8 @@
 //! The rules: a failure is logged once, where it is handled. The recording's ID stands in the
 //! message and as a field, or in the object's key; fields are dotted (`recording.id`, `error.kind`)
 //! and carry their unit. In the journal a field is named as the journal wants it: `RECORDING_ID`.
-//! No signed link, token, key or password is ever logged.
+//! No signed link, token, key or password is ever logged, and no text of another party can forge a
+//! line or steer a terminal.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -17,6 +18,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{LogFilter, LogFormat};
+
+mod line;
+
+use line::{PrintableFields, PrintableJsonLines};
 
 /// What is logged wins over any setting when this names it.
 const VARIABLE: &str = EnvFilter::DEFAULT_ENV;
@@ -87,16 +92,23 @@ pub fn init(
             Err(error) => no_journal = Some(error),
         }
     }
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(BesideProgress(progress.clone()))
-        .with_target(false)
-        .with_ansi(color && io::stderr().is_terminal());
+    let layer = tracing_subscriber::fmt::layer();
+    let stderr = BesideProgress(progress.clone());
     // A second call (tests in one process) keeps the first subscriber.
     let result = match format {
-        LogFormat::Text | LogFormat::Journald => registry.with(layer).try_init(),
-        LogFormat::Json => registry
-            .with(layer.json().flatten_event(true).with_target(true))
-            .try_init(),
+        LogFormat::Text | LogFormat::Journald => {
+            let text = layer
+                .fmt_fields(PrintableFields)
+                .with_writer(stderr)
+                .with_target(false)
+                .with_ansi(color && io::stderr().is_terminal());
+            registry.with(text).try_init()
+        }
+        LogFormat::Json => {
+            let json = layer.json().flatten_event(true);
+            let json = json.with_writer(PrintableJsonLines(stderr));
+            registry.with(json).try_init()
+        }
     };
     drop(result);
     if let Some(error) = no_journal {

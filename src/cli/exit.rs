@@ -148,7 +148,7 @@ fn is_unreachable(error: &sqlx::Error) -> bool {
 
 /// An error with all its causes, each said once.
 pub(super) fn explain(error: &anyhow::Error) -> String {
-    crate::error::chain(error.as_ref())
+    crate::error::chain_of_lines(error.as_ref())
 }
 
 /// Whoever read our output has enough (`| head`): no error.

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 pub(super) use crate::human::{
     age, count, duration, estimate, rate, size, span, time, time_and_age,
 };
+use crate::printable::printable;
 
 /// Texts for people end here; what is longer than a line goes on below.
 const WIDTH: usize = 79;
@@ -45,13 +46,14 @@ pub(super) fn beside_or_below(first: &str, second: &str) -> String {
 ///
 /// Nothing is wrapped or cut: the lines may be piped into other tools.
 pub(super) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {
+    let printable = |row: Vec<String>| row.into_iter().map(|cell| printable(&cell).into_owned());
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .force_no_tty()
         .set_header(header.to_vec())
-        .add_rows(rows);
+        .add_rows(rows.into_iter().map(printable));
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if right.contains(&index) {

@@ -16,6 +16,7 @@ use super::named::{self, Named};
 use super::session::Session;
 use crate::daemon::{Hangups, Shutdown};
 use crate::error::{ErrorKind, chain};
+use crate::printable::printable;
 use crate::progress::Board;
 use crate::queue::ArchivedObject;
 use crate::restore::{Restore, RestoreError, Restored};
@@ -175,7 +176,8 @@ async fn restore_all(
         // The pipe is for the bytes.
         if !matches!(destination, Destination::Pipe) {
             let size = human::size(object.size_bytes.into());
-            bars.beside(|| writeln!(out, "{id}  {word}  {}  {size}", path.display()))?;
+            let path = path.display().to_string();
+            bars.beside(|| writeln!(out, "{id}  {word}  {}  {size}", printable(&path)))?;
         }
     }
     drop(bars);

@@ -15,6 +15,7 @@ use super::session::Session;
 use crate::archive::Archiver;
 use crate::bandwidth::Bandwidth;
 use crate::daemon::{Hangups, Shutdown};
+use crate::printable::printable;
 use crate::progress::Board;
 use crate::queue::{ArchivedObject, QueueError, Unread};
 use crate::recording::RecordingId;
@@ -198,7 +199,7 @@ fn tell_unreadable(named: &Named, out: &mut impl Write) -> io::Result<()> {
     }
     for object in &named.elsewhere {
         let (id, url) = (object.recording_id, &object.object_url);
-        writeln!(out, "{id}  in another store: {url}")?;
+        writeln!(out, "{id}  in another store: {}", printable(url))?;
     }
     Ok(())
 }
@@ -209,13 +210,18 @@ fn tell(object: &ArchivedObject, found: &Found, out: &mut impl Write) -> io::Res
     match found {
         Found::Equal => return Ok(()),
         Found::Damaged { damage, repair } => {
-            write!(out, "{id}  {}: {}", damage.kind, damage.message)?;
-            match repair {
-                Some(repair) => writeln!(out, "; {repair}")?,
-                None => writeln!(out)?,
-            }
+            let repair = repair.as_ref().map(|repair| format!("; {repair}"));
+            let line = format!(
+                "{}: {}{}",
+                damage.kind,
+                damage.message,
+                repair.unwrap_or_default()
+            );
+            writeln!(out, "{id}  {}", printable(&line))?;
         }
-        Found::NotRead { kind, message } => writeln!(out, "{id}  not read, {kind}: {message}")?,
+        Found::NotRead { kind, message } => {
+            writeln!(out, "{id}  not read, {kind}: {}", printable(message))?;
+        }
         Found::Replaced => writeln!(out, "{id}  archived again meanwhile")?,
     }
     out.flush()

@@ -9,6 +9,7 @@ use object_store::path::Path;
 use uuid::Uuid;
 
 use crate::error::ErrorKind;
+use crate::printable::printable;
 use crate::recording::Recording;
 
 mod layout;
@@ -39,7 +40,7 @@ pub enum KeyError {
         "spell the object key: the recording has neither created_at nor started_at, and storage.layout asks for a date"
     )]
     NoDate,
-    #[error("`{key}` is not an object key: {reason}")]
+    #[error("`{}` is not an object key: {reason}", printable(key))]
     Invalid { key: String, reason: &'static str },
 }
 

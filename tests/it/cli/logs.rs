@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::Duration;
 
-use recording_archiver::simulator::{MetadataFault, Times};
+use recording_archiver::simulator::{MetadataFault, SimulatedRecording, Times};
 use serde_json::Value;
 use tokio::process::Command;
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{KIB, id, offer};
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
+use crate::seed::execute;
 
 /// One that is archived, one that fails, one that is put off.
 async fn three(world: &World) -> [Uuid; 3] {
@@ -235,4 +236,86 @@ async fn a_journal_that_is_not_there_is_told_of_and_gets_lines_of_text() {
         stderr.contains(" WARN the journal does not take fields"),
         "{stderr}"
     );
+}
+
+/// What a terminal obeys, or a reader of lines takes for another one.
+fn acts_unseen(character: char) -> bool {
+    (character.is_control() && character != '\n')
+        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{200b}'..='\u{200f}')
+}
+
+#[tokio::test]
+async fn words_of_the_provider_forge_no_line_and_steer_no_terminal() {
+    const FORGED: &str =
+        "x\n2026-01-01T00:00:00.000000Z  INFO archived FORGED\r\u{1b}[2J\u{9b}2J\u{202e}gpj";
+    let world = World::local().await;
+    let mut not_ready = SimulatedRecording::new(id(1), KIB);
+    not_ready.status = Some(FORGED.to_owned());
+    let mut odd = SimulatedRecording::new(id(2), KIB);
+    odd.extra_fields = vec![
+        (
+            "format".to_owned(),
+            Value::from(format!("text/{FORGED}")).to_string(),
+        ),
+        (FORGED.to_owned(), "\"\\u0000\"".to_owned()),
+        (
+            "cost_in_dollars".to_owned(),
+            Value::from(FORGED).to_string(),
+        ),
+    ];
+    let ids = [not_ready.id, odd.id];
+    world.simulator.add(not_ready);
+    world.simulator.add(odd);
+    let binary = Binary::of(&world);
+    for format in ["text", "json"] {
+        for id in ids {
+            world.enqueue(id).await;
+        }
+        let ended = binary.run(&["--log-format", format, "run", "--once"]).await;
+        assert!(ended.stderr.contains("FORGED"), "{ended:?}");
+        assert!(!ended.stderr.contains(acts_unseen), "{:?}", ended.stderr);
+        for line in ended.stderr.lines() {
+            if format == "json" {
+                let line: Value = serde_json::from_str(line).unwrap();
+                assert!(line["level"].is_string(), "{line}");
+            } else {
+                let is_own = line.starts_with("20") && !line.contains("INFO archived FORGED\n");
+                let forged = line.split("  INFO ").next() == Some("2026-01-01T00:00:00.000000Z");
+                assert!(is_own && !forged, "{line}");
+            }
+        }
+        let message = "SELECT error_message FROM archiver.recordings WHERE recording_id = $1";
+        let message = world.text(message, ids[0]).await.unwrap();
+        assert!(
+            message.contains("FORGED") && !message.contains(acts_unseen),
+            "{message:?}"
+        );
+        for arguments in [
+            &["status", "--id", &ids[0].to_string()][..],
+            &["status", "--id", &ids[1].to_string()],
+            &["status", "--id", &ids[1].to_string(), "--output", "json"],
+            &["status"],
+            &["archive", "--id", &ids[0].to_string()],
+            &["archive", "--dry-run", "--id", &ids[0].to_string()],
+            &["report", "costs", "--by", "recording"],
+        ] {
+            let ended = binary.run(arguments).await;
+            for text in [&ended.stdout, &ended.stderr] {
+                assert!(!text.contains(acts_unseen), "{arguments:?}: {text:?}");
+                assert!(
+                    !text
+                        .lines()
+                        .any(|line| line.starts_with("2026-01-01T00:00:00.000000Z")),
+                    "{arguments:?}: {text}"
+                );
+            }
+        }
+        execute(
+            &world.pool,
+            "TRUNCATE archiver.upload_parts, archiver.uploads, archiver.attempts;
+             UPDATE archiver.recordings
+                SET state = 'pending', finalized_at = NULL, next_attempt_at = now()",
+        )
+        .await;
+    }
 }
