@@ -1,7 +1,7 @@
 //! THE STORY: how one claimed recording becomes a proven object, told once for the daemon, for
 //! `archive --id` and for every test.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use crate::error::ErrorKind;
 use crate::memory::MemoryBudget;
 use crate::progress::{Progress, Stage};
 use crate::queue::{Claim, Outcome, Queue, StoredObject};
-use crate::recording::{Readiness, Recording};
+use crate::recording::{FormatMismatch, Readiness, Recording};
 use crate::signalwire::SignalWire;
 use crate::signed_url::SignedUrl;
 use crate::storage::{Manifest, ObjectKey, Proof, Receipt, Storage};
@@ -24,6 +24,7 @@ mod checkpoints;
 mod equal;
 mod error;
 mod hashing;
+mod oddities;
 mod pump;
 mod settle;
 mod transfer;
@@ -64,6 +65,8 @@ struct Job<'a> {
     key: &'a ObjectKey,
     progress: &'a Arc<Progress>,
     stop: &'a CancellationToken,
+    /// Set once the first bytes of the file are known, if they are not of the declared format.
+    format_mismatch: &'a OnceLock<FormatMismatch>,
 }
 
 /// What stands under the key when the bytes are through.
@@ -131,6 +134,7 @@ impl Archiver {
         notes.asked_at = Some(asked_at);
         let recording = notes.recording.insert(recording);
         let key = &self.storage.key_for(self.queue.project_id(), recording)?;
+        let format_mismatch = OnceLock::new();
         let job = Job {
             claim,
             recording,
@@ -138,6 +142,7 @@ impl Archiver {
             key,
             progress,
             stop,
+            format_mismatch: &format_mismatch,
         };
         progress.enter(Stage::Look);
         let left = unless(stop, self.left_uploads(&job)).await?;
@@ -194,7 +199,8 @@ impl Archiver {
             proof,
             archived_at,
             job.recording.metadata.clone(),
-        );
+        )
+        .with_format_mismatch(job.format_mismatch.get().copied());
         unless(job.stop, self.storage.put_manifest(job.key, &manifest)).await?;
         self.storage.clear_staging(job.key).await;
         CrashPoint::AfterManifest.pass();
@@ -208,6 +214,7 @@ impl Archiver {
             etag: None,
             upload_id: None,
             archived_at,
+            format_mismatch: job.format_mismatch.get().copied(),
         })
     }
 
@@ -225,6 +232,15 @@ impl Archiver {
         recording
             .declared_size_bytes
             .filter(|_| !self.policy.accept_size)
+    }
+}
+
+impl Job<'_> {
+    /// Notes how the file differs from its declared format, if it does.
+    fn note_mismatch(&self, mismatch: Option<FormatMismatch>) {
+        if let Some(mismatch) = mismatch {
+            self.format_mismatch.get_or_init(|| mismatch);
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::error::ErrorKind;
 use crate::memory::MemoryBudget;
 use crate::progress::Stage;
 use crate::queue::{ArchivedObject, Coverage, Depth, Outcome};
+use crate::recording::FormatMismatch;
 use crate::transfer::Traffic;
 use crate::upkeep::{Found, Repair, Swept};
 
@@ -53,6 +54,7 @@ pub struct Metrics {
     stage_duration: Family<StageLabel, Histogram, fn() -> Histogram>,
     fetched_bytes: Counter,
     archived_bytes: Counter,
+    format_mismatches: Family<FoundLabel, Counter>,
     last_archived: Gauge,
     flow: Flow,
     queue: QueueGauges,
@@ -73,6 +75,11 @@ struct KindLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StageLabel {
     stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FoundLabel {
+    found: &'static str,
 }
 
 fn durations() -> Histogram {
@@ -150,6 +157,15 @@ impl Metrics {
             "Bytes of the objects archived",
             archived_bytes.clone(),
         );
+        let format_mismatches = Family::<FoundLabel, Counter>::default();
+        for found in FormatMismatch::all().map(FormatMismatch::as_str) {
+            drop(format_mismatches.get_or_create(&FoundLabel { found }));
+        }
+        registry.register(
+            "format_mismatches",
+            "Files archived by this process that are not of their declared format, by what was found",
+            format_mismatches.clone(),
+        );
         let last_archived = Gauge::default();
         registry.register(
             "last_archived_timestamp_seconds",
@@ -170,6 +186,7 @@ impl Metrics {
             stage_duration,
             fetched_bytes,
             archived_bytes,
+            format_mismatches,
             last_archived,
             flow,
             queue,
@@ -260,6 +277,10 @@ impl Metrics {
         if let Some(object) = &report.object {
             if report.outcome == Outcome::Archived {
                 self.archived_bytes.inc_by(object.fingerprint.size_bytes);
+                if let Some(found) = object.format_mismatch.map(FormatMismatch::as_str) {
+                    let found = FoundLabel { found };
+                    self.format_mismatches.get_or_create(&found).inc();
+                }
             }
             self.last_archived.set(object.archived_at.timestamp());
         }

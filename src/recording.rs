@@ -9,8 +9,10 @@ use uuid::Uuid;
 use crate::money::Usd;
 use crate::signed_url::SignedUrl;
 
+mod media;
 mod metadata;
 
+pub use media::{Container, FormatMismatch, content_type, extension};
 pub use metadata::{Metadata, string_of};
 
 /// The provider's ID of a recording: a UUID.

@@ -36,6 +36,7 @@ mod window;
 
 pub(crate) use answer::parse_content_range;
 pub use client::MediaClient;
+pub use container::FileFormat;
 pub use error::TransferError;
 pub use guard::LinkPolicy;
 pub use limits::Traffic;

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{ArchiveError, Archiver, Notes};
+use super::{ArchiveError, Archiver, Notes, oddities};
 use crate::crash::CrashPoint;
 use crate::error::{Disposition, ErrorKind, chain};
 use crate::money::Usd;
@@ -81,6 +81,9 @@ impl Archiver {
             }),
             ..Report::new(recording_id, attempt)
         });
+        if let (Some(recording), Some(object)) = (&notes.recording, &report.object) {
+            oddities::log(recording, object);
+        }
         report.cost = notes.recording.and_then(|recording| recording.cost);
         report.bytes_fetched = bytes_fetched;
         report.elapsed = started.elapsed();

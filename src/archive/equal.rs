@@ -3,7 +3,7 @@
 use super::{ArchiveError, Archiver, Job, Published};
 use crate::digest::Fingerprint;
 use crate::queue::LeftUpload;
-use crate::storage::OwnObject;
+use crate::storage::{Manifest, OwnObject};
 
 impl Archiver {
     /// What already stands under the key and is this recording; `None` if nothing stands there.
@@ -22,6 +22,7 @@ impl Archiver {
         }
         // Our own manifest names the digest: reading the object back is proof enough.
         let manifest = self.storage.manifest(job.key).await?;
+        let mismatch = manifest.as_ref().and_then(Manifest::format_mismatch);
         let stated = manifest.and_then(|m| m.fingerprint_of(job.claim.recording_id()));
         // What an operator accepted in another size than declared was accepted for good.
         let is_stated_size = stated.is_some_and(|stated| stated.size_bytes == found_bytes);
@@ -29,6 +30,7 @@ impl Archiver {
             && let Some(stated) = stated
             && self.storage.read_back(job.key).await? == Some(stated)
         {
+            job.note_mismatch(mismatch);
             return Ok(Some((stated, Published::EqualWasThere)));
         }
         if job.claim.is_damaged()
@@ -56,7 +58,10 @@ impl Archiver {
         job: &Job<'_>,
         left: &[LeftUpload],
     ) -> Result<Option<(Fingerprint, Published)>, ArchiveError> {
-        for checkpoint in left.iter().filter_map(|left| left.checkpoint.as_ref()) {
+        for upload in left {
+            let Some(checkpoint) = &upload.checkpoint else {
+                continue;
+            };
             if checkpoint.offset_bytes() != Some(checkpoint.size_bytes) {
                 continue;
             }
@@ -68,6 +73,7 @@ impl Archiver {
             if let Some(receipt) = self.storage.own_object(&own).await? {
                 let fingerprint = checkpoint.fingerprinting.clone().finish();
                 let upload_id = Some(checkpoint.upload.upload_id.clone());
+                job.note_mismatch(upload.format_mismatch);
                 return Ok(Some((fingerprint, Published::Ours { receipt, upload_id })));
             }
         }

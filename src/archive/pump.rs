@@ -44,6 +44,7 @@ impl Archiver {
             .media
             .open(job.link, &expected, part_bytes, None)
             .await?;
+        job.note_mismatch(source.format().mismatch);
         let source_bytes = source.size_bytes();
         job.progress.start(source_bytes, 0);
         let mut download = source.download(part_bytes, &self.memory, job.progress);

@@ -12,6 +12,7 @@ use crate::digest::{Fingerprint, Fingerprinting};
 use crate::error::{ErrorKind, chain};
 use crate::progress::Stage;
 use crate::queue::{BegunUpload, LeftUpload};
+use crate::recording::content_type;
 use crate::storage::{PartPlan, StorageError, Upload, UploadPlan};
 use crate::transfer::{Download, Resume, TransferError};
 
@@ -47,6 +48,7 @@ impl Archiver {
                     left.push(LeftUpload {
                         upload_id,
                         checkpoint: None,
+                        format_mismatch: None,
                     });
                 }
             }
@@ -86,6 +88,7 @@ impl Archiver {
             {
                 moving = unless(job.stop, self.resume(job, checkpoint)).await?;
                 if moving.is_some() {
+                    job.note_mismatch(upload.format_mismatch);
                     continue;
                 }
             }
@@ -151,9 +154,11 @@ impl Archiver {
         let source = unless(job.stop, opened).await?;
         let size_bytes = source.size_bytes();
         let parts = self.part_plan(size_bytes)?;
+        let format = source.format();
+        job.note_mismatch(format.mismatch);
         let plan = UploadPlan {
             parts,
-            content_type: job.recording.media_format.clone(),
+            content_type: Some(content_type(expected.format.as_deref(), format.container)),
             attempt_token: job.claim.lease_token(),
         };
         let upload = self.storage.begin_upload(job.key, &plan).await?;
@@ -166,6 +171,7 @@ impl Archiver {
                 size_bytes,
                 validator: source.validator().cloned(),
                 part_bytes: parts.part_bytes,
+                format_mismatch: format.mismatch,
             };
             let remembered = self.queue.remember_upload(job.claim, &begun);
             if let Err(error) = unless(job.stop, remembered).await {

@@ -47,6 +47,8 @@ pub struct Overview {
     pub failed: Vec<KindCount>,
     /// Archived, but found damaged or gone since, by reason.
     pub damaged: Vec<KindCount>,
+    /// Archived files that are not of their declared format.
+    pub format_mismatches: i64,
     /// How much of what is archived was read again.
     pub coverage: Coverage,
     /// What each bucket was last seen to do, by its URL.
@@ -206,6 +208,7 @@ pub async fn read(
     let stuck = lists::stuck(&mut *snapshot).await?;
     let failed = lists::failed(&mut *snapshot).await?;
     let damaged = lists::damaged(&mut *snapshot).await?;
+    let format_mismatches = lists::format_mismatches(&mut *snapshot).await?;
     let coverage = coverage::read(&mut *snapshot, within).await?;
     let stores = store_probes::read(&mut *snapshot, None).await?;
     Ok(Overview {
@@ -237,6 +240,7 @@ pub async fn read(
         stuck,
         failed,
         damaged,
+        format_mismatches,
         coverage,
         stores,
     })

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Answered, QueueError};
 use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
 use crate::money::Usd;
-use crate::recording::RecordingId;
+use crate::recording::{FormatMismatch, RecordingId};
 
 /// Rows that are looked at together.
 const BATCH: i64 = 1000;
@@ -31,6 +31,7 @@ pub struct ArchivedFacts {
     pub evidence_algorithm: Option<String>,
     pub evidence_value: Option<String>,
     pub archived_at: DateTime<Utc>,
+    pub format_mismatch: Option<FormatMismatch>,
     /// The provider's object, as jsonb keeps it.
     pub metadata: Option<String>,
 }
@@ -115,7 +116,8 @@ pub async fn archived_facts(
         r#"-- queue::archived_facts
         SELECT project_id, size_bytes AS "size_bytes!", sha256 AS "sha256!",
                crc64nvme AS "crc64nvme!", evidence AS "evidence!", evidence_algorithm,
-               evidence_value, archived_at AS "archived_at!", metadata::text AS metadata
+               evidence_value, archived_at AS "archived_at!", format_mismatch,
+               metadata::text AS metadata
           FROM archiver.recordings WHERE recording_id = $1 AND state = 'archived'"#,
         id.uuid(),
     )
@@ -134,6 +136,10 @@ pub async fn archived_facts(
             evidence_algorithm: row.evidence_algorithm,
             evidence_value: row.evidence_value,
             archived_at: row.archived_at,
+            format_mismatch: row
+                .format_mismatch
+                .as_deref()
+                .map(FormatMismatch::from_stored),
             metadata: row.metadata,
         })
     }))

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::described::{declared_size, status_word};
 use super::{Answered, JobState, QueueError, StoredObject};
 use crate::database::storable;
-use crate::recording::{Recording, RecordingId};
+use crate::recording::{FormatMismatch, Recording, RecordingId};
 
 /// An archived recording that may have no row.
 #[derive(Debug)]
@@ -51,10 +51,10 @@ pub async fn rebuild(
                 finished_at, created_at, updated_at, duration_secs, declared_size_bytes,
                 media_format, metadata, cost_asked_at, object_key, object_url, size_bytes, sha256,
                 crc64nvme, evidence, evidence_algorithm, evidence_value, etag, archived_at,
-                enqueued_at, finalized_at, verified_at)
+                enqueued_at, finalized_at, verified_at, format_mismatch)
         VALUES ($1, 'archived', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::jsonb, $13,
                 $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $23, $23,
-                CASE WHEN $19 = 'read_back' THEN $23::timestamptz END)
+                CASE WHEN $19 = 'read_back' THEN $23::timestamptz END, $24)
             ON CONFLICT (recording_id) DO NOTHING"#,
         recording.id.uuid(),
         project_id.as_deref().map(storable),
@@ -76,9 +76,10 @@ pub async fn rebuild(
         fingerprint.crc64nvme.to_string(),
         object.evidence,
         object.evidence_algorithm,
-        object.evidence_value,
+        object.evidence_value.as_deref().map(storable),
         object.etag,
         object.archived_at,
+        object.format_mismatch.map(FormatMismatch::as_str),
     )
     .execute(&mut *connection)
     .answered("bring a row back")

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Answered, Claim, Queue, QueueError, exactly_one};
 use crate::checkpoint::{Checkpoint, StoredPart, UploadRef, Validator};
 use crate::digest::{Crc64Nvme, Fingerprinting};
+use crate::recording::FormatMismatch;
 
 /// An upload is left for another attempt to go on with at most this many days after its last
 /// checkpoint; stores charge for its parts meanwhile.
@@ -26,6 +27,7 @@ pub struct BegunUpload {
     /// `None`: the upload can be aborted by others, but not be gone on with.
     pub validator: Option<Validator>,
     pub part_bytes: u64,
+    pub format_mismatch: Option<FormatMismatch>,
 }
 
 /// An upload that a former attempt left behind.
@@ -34,6 +36,7 @@ pub struct LeftUpload {
     pub upload_id: String,
     /// Where to go on, if it got so far.
     pub checkpoint: Option<Checkpoint>,
+    pub format_mismatch: Option<FormatMismatch>,
 }
 
 /// An upload that nobody will go on with.
@@ -150,8 +153,9 @@ impl Queue {
             r#"-- queue::remember_upload
             INSERT INTO archiver.uploads
                    (recording_id, lease_token, object_key, object_url, upload_id, attempt_token,
-                    size_bytes, validator, part_bytes, verified_by)
-            SELECT recording_id, lease_token, $3, $4, $5, $6, $7, $8, $9, $10 FROM archiver.recordings
+                    size_bytes, validator, part_bytes, verified_by, format_mismatch)
+            SELECT recording_id, lease_token, $3, $4, $5, $6, $7, $8, $9, $10, $11
+              FROM archiver.recordings
              WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
             claim.recording_id().uuid(),
             claim.lease_token(),
@@ -163,6 +167,7 @@ impl Queue {
             begun.validator.as_ref().map(Validator::as_str),
             signed(begun.part_bytes),
             begun.upload.verified_by,
+            begun.format_mismatch.map(FormatMismatch::as_str),
         )
         .execute(&self.pool)
         .answered("remember the upload")
@@ -186,7 +191,7 @@ impl Queue {
                    AND r.recording_id = $1 AND r.lease_token = $2 AND r.state = 'in_progress'
              RETURNING u.*)
             SELECT t.upload_id AS "upload_id!", t.attempt_token, t.verified_by, t.size_bytes,
-                   t.validator, t.part_bytes, t.hash_state,
+                   t.validator, t.part_bytes, t.hash_state, t.format_mismatch,
                    array_agg(p.part_number ORDER BY p.part_number)
                        FILTER (WHERE p.part_number IS NOT NULL) AS "numbers: Vec<i32>",
                    array_agg(p.size_bytes ORDER BY p.part_number)
@@ -199,7 +204,7 @@ impl Queue {
                        FILTER (WHERE p.part_number IS NOT NULL) AS "sha256s: Vec<Option<String>>"
               FROM taken t LEFT JOIN archiver.upload_parts p USING (recording_id, upload_id)
              GROUP BY t.upload_id, t.attempt_token, t.verified_by, t.size_bytes, t.validator,
-                      t.part_bytes, t.hash_state, t.started_at
+                      t.part_bytes, t.hash_state, t.format_mismatch, t.started_at
              ORDER BY count(p.part_number) DESC, t.started_at DESC"#,
             claim.recording_id().uuid(),
             claim.lease_token(),
@@ -241,6 +246,10 @@ impl Queue {
             };
             LeftUpload {
                 checkpoint: checkpoint(),
+                format_mismatch: row
+                    .format_mismatch
+                    .as_deref()
+                    .map(FormatMismatch::from_stored),
                 upload_id: row.upload_id,
             }
         });

@@ -11,7 +11,7 @@ use super::key::ObjectKey;
 use super::proof::{Proof, nothing_there};
 use super::{Backend, Storage};
 use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
-use crate::recording::{Metadata, RecordingId};
+use crate::recording::{FormatMismatch, Metadata, RecordingId};
 
 /// The version of the manifest's layout that this program writes.
 const MANIFEST_VERSION: u32 = 1;
@@ -34,6 +34,9 @@ pub struct Manifest {
     proof: Option<ProofText>,
     archived_at: String,
     archiver_version: String,
+    /// What the file is by its first bytes where that is not its declared format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format_mismatch: Option<String>,
     /// When the provider said what follows, if not before it was archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metadata_observed_at: Option<String>,
@@ -48,6 +51,7 @@ pub struct ManifestFacts {
     pub fingerprint: Fingerprint,
     pub proof: Proof,
     pub archived_at: DateTime<Utc>,
+    pub format_mismatch: Option<FormatMismatch>,
     /// When the provider said what is in the metadata.
     pub observed_at: DateTime<Utc>,
     pub metadata: Metadata,
@@ -85,9 +89,25 @@ impl Manifest {
             }),
             archived_at: spelled(archived_at),
             archiver_version: env!("CARGO_PKG_VERSION").to_owned(),
+            format_mismatch: None,
             metadata_observed_at: None,
             metadata,
         }
+    }
+
+    /// The same manifest with how the file differs from its declared format.
+    #[must_use]
+    pub fn with_format_mismatch(self, format_mismatch: Option<FormatMismatch>) -> Self {
+        Self {
+            format_mismatch: format_mismatch.map(|it| it.as_str().to_owned()),
+            ..self
+        }
+    }
+
+    /// How the file differs from its declared format, as far as this version knows the word.
+    pub fn format_mismatch(&self) -> Option<FormatMismatch> {
+        let stored = self.format_mismatch.as_deref();
+        stored.map(FormatMismatch::from_stored)
     }
 
     /// The same manifest with what the provider says of the recording now.
@@ -114,6 +134,7 @@ impl Manifest {
             return Err("manifest_version");
         }
         let id = RecordingId::from(self.recording_id);
+        let format_mismatch = self.format_mismatch();
         let fingerprint = self.fingerprint_of(id).ok_or("sha256 or crc64nvme")?;
         let (algorithm, value) = match self.proof {
             Some(proof) => (Some(proof.algorithm), proof.value),
@@ -135,6 +156,7 @@ impl Manifest {
             fingerprint,
             proof: proof.ok_or("evidence or proof")?,
             archived_at,
+            format_mismatch,
             observed_at,
             metadata: self.metadata,
         })

@@ -35,7 +35,8 @@ const ABORT_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub struct UploadPlan {
     pub parts: PartPlan,
-    pub content_type: Option<String>,
+    /// From a fixed table, see [`crate::recording::content_type`].
+    pub content_type: Option<&'static str>,
     /// Marks the object as this attempt's, so that a lost answer can be told from a stranger.
     pub attempt_token: Uuid,
 }

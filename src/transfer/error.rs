@@ -24,8 +24,8 @@ pub enum TransferError {
     WrongRange,
     #[error("what came is a document ({content_type}), not media")]
     Document { content_type: String },
-    #[error("the first bytes are not those of {format}")]
-    WrongContainer { format: String },
+    #[error("fetch the media: the body is {language}, not media")]
+    DocumentBody { language: &'static str },
     #[error("the provider declares {declared} bytes, the file has {actual}")]
     SizeMismatch { declared: u64, actual: u64 },
     #[error("{received} of {announced} bytes came, then the connection ended")]
@@ -61,7 +61,7 @@ impl TransferError {
             Self::Status { .. } | Self::Unreachable(_) | Self::WrongRange | Self::Endless => {
                 ErrorKind::MediaUnavailable
             }
-            Self::Document { .. } | Self::WrongContainer { .. } => ErrorKind::NotMedia,
+            Self::Document { .. } | Self::DocumentBody { .. } => ErrorKind::NotMedia,
             Self::SizeMismatch { .. } => ErrorKind::SizeMismatch,
             Self::Truncated { .. } | Self::Empty => ErrorKind::Truncated,
             Self::Changed => ErrorKind::SourceChanged,
@@ -106,7 +106,7 @@ impl TransferError {
             Self::Refused(_)
             | Self::Expired { .. }
             | Self::Document { .. }
-            | Self::WrongContainer { .. }
+            | Self::DocumentBody { .. }
             | Self::SizeMismatch { .. }
             | Self::Changed
             | Self::Endless

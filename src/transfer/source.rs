@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use super::answer::{self, coverage, has_an_end, refuse_document};
 use super::body::Body;
 use super::client::MediaClient;
-use super::container::{self, HEAD_BYTES};
+use super::container::{self, FileFormat, HEAD_BYTES, SHORT_HEAD_BYTES};
 use super::error::TransferError;
 use super::limits::Slot;
 use super::link::LinkHolder;
@@ -38,6 +38,7 @@ pub struct Source {
     file: File,
     first: Body,
     slot: Slot,
+    format: FileFormat,
 }
 
 /// What is known of the file, and the way to it; shared by its connections.
@@ -109,17 +110,21 @@ impl MediaClient {
         if let Some(declared) = expected.size_bytes.filter(|_| mismatch.is_none()) {
             first.expect_end(declared);
         }
+        let mut format = FileFormat::default();
         if resume.is_none() {
             // The first bytes before the size: an error page has another size, too, and always
             // the same one, which would be taken for the file's.
-            let head = first.peek(HEAD_BYTES, &self.limits).await?;
+            let mut head = first.peek(SHORT_HEAD_BYTES, &self.limits).await?;
+            if !container::is_plainly_media(head) {
+                head = first.peek(HEAD_BYTES, &self.limits).await?;
+            }
             if head.is_empty() && expected.size_bytes != Some(0) {
                 return Err(TransferError::Empty);
             }
-            if !head.is_empty() && !container::matches_format(head, expected.format.as_deref()) {
-                let format = expected.format.as_deref().unwrap_or("any media").to_owned();
-                return Err(TransferError::WrongContainer { format });
+            if let Some(language) = container::document(head) {
+                return Err(TransferError::DocumentBody { language });
             }
+            format = FileFormat::of(head, expected.format.as_deref());
         }
         if let Some(mismatch) = mismatch {
             return Err(mismatch);
@@ -134,6 +139,7 @@ impl MediaClient {
             },
             first,
             slot,
+            format,
         })
     }
 }
@@ -142,6 +148,11 @@ impl Source {
     /// Size of the whole file in bytes, as far as anybody has named it.
     pub const fn size_bytes(&self) -> Option<u64> {
         self.file.size_bytes
+    }
+
+    /// What the file is by its first bytes; nothing is known of one that was opened to resume.
+    pub const fn format(&self) -> FileFormat {
+        self.format
     }
 
     /// What tells this version of the file from others; `None` if nothing strong does.

@@ -135,6 +135,7 @@ async fn read(
             etag: standing.etag,
             upload_id: None,
             archived_at: facts.archived_at,
+            format_mismatch: facts.format_mismatch,
         },
         observed_at: facts.observed_at,
     }))

@@ -10,6 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 mod api;
 mod listing;
+mod odd_values;
 mod properties;
 mod server;
 mod store;

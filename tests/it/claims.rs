@@ -155,6 +155,7 @@ async fn no_statement_of_a_late_worker_changes_anything() {
         upload_id: None,
         etag: None,
         archived_at: chrono::DateTime::UNIX_EPOCH,
+        format_mismatch: None,
     };
     let failure = Failure {
         kind: ErrorKind::Truncated,

@@ -324,11 +324,8 @@ async fn an_entry_that_cannot_be_understood_is_queued_by_its_id() {
     let archiver = world.archiver();
     let odd = add(&world, 1);
     add(&world, 2);
-    assert!(
-        world
-            .simulator
-            .update(odd, |it| it.created_at = "yesterday".to_owned())
-    );
+    assert!(world.simulator.update(odd, |it| it.extra_fields =
+        vec![("uri".into(), "17".into())]));
     let found = discover(&world, &archiver, 10).await;
     assert_eq!((found.listed, found.queued, found.unreadable), (2, 2, 1));
     assert_eq!(world.row(odd).await.project_id, None);

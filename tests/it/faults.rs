@@ -62,7 +62,7 @@ const TABLE: &[(&str, Ends)] = &[
     ("metadata-unknown-status:filed", Archived),
     ("metadata-missing-fields", Retries("bad_metadata")),
     ("metadata-extra-fields", Archived),
-    ("metadata-wrong-types", Retries("bad_metadata")),
+    ("metadata-wrong-types", Archived),
     ("media-status:401", Retries("link_expired")),
     ("media-status:403", Retries("link_expired")),
     ("media-status:410", Retries("link_expired")),
@@ -106,7 +106,7 @@ const TABLE: &[(&str, Ends)] = &[
     ("media-gzip-claim", Archived),
     ("media-zero-bytes", Retries("truncated")),
     ("media-flipped-byte:4000000", ArchivedAsSent),
-    ("media-flipped-byte:4", Retries("not_media")),
+    ("media-flipped-byte:4", ArchivedAsSent),
 ];
 
 /// Of listings only, or with a test of its own below.

@@ -25,6 +25,7 @@ mod ledger;
 mod links;
 mod metrics;
 mod migrations;
+mod odd_media;
 mod packaging;
 mod page;
 mod patience;

@@ -26,5 +26,9 @@ pub(super) fn write(overview: &Overview, style: Style, out: &mut dyn Write) -> i
         let line = format!("{damaged} damaged or missing");
         writeln!(out, "{}", style.trouble(&line))?;
     }
+    if overview.format_mismatches > 0 {
+        let files = human::count(overview.format_mismatches, "archived file");
+        writeln!(out, "{files} not of the declared format")?;
+    }
     Ok(())
 }

@@ -124,6 +124,7 @@ fn provider_facts(details: &RecordingDetails) -> Vec<Fact<'_>> {
         ),
         ("declared size", details.declared_size_bytes.map(size)),
         ("format", details.media_format.clone()),
+        ("but the file is", details.format_mismatch.clone()),
         (
             "not found there since",
             details.source_missing_since.map(time),

@@ -84,3 +84,15 @@ pub(super) async fn damaged(snapshot: &mut PgConnection) -> sqlx::Result<Vec<Kin
     .fetch_all(snapshot)
     .await
 }
+
+/// Archived files that are not of their declared format.
+pub(super) async fn format_mismatches(snapshot: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"-- queue::overview::overview
+        SELECT count(*) AS "recordings!"
+          FROM archiver.recordings
+         WHERE state = 'archived' AND format_mismatch IS NOT NULL"#
+    )
+    .fetch_one(snapshot)
+    .await
+}

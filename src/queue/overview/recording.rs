@@ -36,6 +36,8 @@ pub struct RecordingDetails {
     pub duration_secs: Option<i64>,
     pub declared_size_bytes: Option<i64>,
     pub media_format: Option<String>,
+    /// What the archived file is instead, if it is not of that format.
+    pub format_mismatch: Option<String>,
 
     pub object_url: Option<String>,
     pub object_key: Option<String>,
@@ -119,7 +121,7 @@ pub(super) async fn read(
                r.not_ready_since, r.enqueued_at, r.finalized_at,
                r.project_id, r.not_found_in, r.room_session_id, r.recording_status,
                r.started_at, r.finished_at, r.created_at, r.updated_at, r.duration_secs,
-               r.declared_size_bytes, r.media_format,
+               r.declared_size_bytes, r.media_format, r.format_mismatch,
                r.object_url, r.object_key, r.size_bytes, r.etag, r.archived_at,
                r.damage_found_at, r.kept_aside_url,
                r.evidence, encode(r.sha256, 'hex') AS sha256_hex, r.crc64nvme, r.verified_at,
@@ -185,6 +187,7 @@ pub(super) async fn read(
         duration_secs: row.duration_secs,
         declared_size_bytes: row.declared_size_bytes,
         media_format: row.media_format,
+        format_mismatch: row.format_mismatch,
         object_url: row.object_url,
         object_key: row.object_key,
         size_bytes: row.size_bytes,

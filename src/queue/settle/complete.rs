@@ -8,6 +8,7 @@ use crate::digest::Fingerprint;
 use crate::queue::claim::Claim;
 use crate::queue::described::{Heard, update_as_heard};
 use crate::queue::{Answered, Queue, QueueError, exactly_one, uploads};
+use crate::recording::FormatMismatch;
 
 /// An object that was proven, as the row keeps it.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct StoredObject {
     /// so that a crash in between finds out what it is.
     pub upload_id: Option<String>,
     pub archived_at: DateTime<Utc>,
+    /// How the file differs from its declared format.
+    pub format_mismatch: Option<FormatMismatch>,
 }
 
 impl Queue {
@@ -44,7 +47,7 @@ impl Queue {
             r#",
                    state = 'archived', object_key = $18, object_url = $19, size_bytes = $20,
                    sha256 = $21, crc64nvme = $22, evidence = $23, evidence_algorithm = $24,
-                   evidence_value = $25, etag = $26, archived_at = $27,
+                   evidence_value = $25, etag = $26, archived_at = $27, format_mismatch = $28,
                    verified_at = CASE WHEN $23 = 'read_back' THEN $27::timestamptz END,
                    finalized_at = now(), error_kind = NULL, error_message = NULL,
                    damage_found_at = NULL, verify_failed_at = NULL,
@@ -64,6 +67,7 @@ impl Queue {
             object.evidence_value,
             object.etag,
             object.archived_at,
+            object.format_mismatch.map(FormatMismatch::as_str),
         )
         .execute(&mut *connection)
         .answered("complete the recording")

@@ -225,7 +225,10 @@ mod tests {
             inner = next;
         }
         let kept = inner.as_str().unwrap();
-        assert!(kept.starts_with("[[[") && kept.ends_with("]]]"), "{kept:.80}");
+        assert!(
+            kept.starts_with("[[[") && kept.ends_with("]]]"),
+            "{kept:.80}"
+        );
         assert!(kept.contains("[\"]\\\"\"]"));
     }
 }

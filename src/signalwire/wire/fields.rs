@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::short;
 use crate::money::Usd;
-use crate::recording::{MAX_DURATION_SECS, Metadata, string_of};
+use crate::recording::{MAX_DURATION_SECS, Metadata, RecordingId, string_of};
 
 /// Reads fields by name and remembers those that it could not read.
 #[derive(Debug)]
@@ -31,11 +31,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the field's value; `None` if it is absent, null, empty or unreadable.
-    fn read<T>(
-        &mut self,
-        name: &'static str,
-        read: impl FnOnce(&str) -> Option<T>,
-    ) -> Option<T> {
+    fn read<T>(&mut self, name: &'static str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let token = super::token(self.object, name)?;
         let value = read(token);
         if value.is_none() {
@@ -68,13 +64,19 @@ impl<'a> Fields<'a> {
     pub(super) fn duration_secs(&mut self, name: &'static str) -> Option<i64> {
         self.read(name, |token| {
             let seconds = number(token)?.round().to_i64()?;
-            (0..=MAX_DURATION_SECS).contains(&seconds).then_some(seconds)
+            (0..=MAX_DURATION_SECS)
+                .contains(&seconds)
+                .then_some(seconds)
         })
     }
 
-    /// The cost by its exact token; one that cannot be held exactly stays unknown.
-    pub(super) fn cost(&mut self, name: &'static str) -> Option<Usd> {
-        self.read(name, |token| Usd::from_json_token(token).ok().flatten())
+    /// The cost by its exact token. One that cannot be held exactly stays unknown, which is logged
+    /// whenever it is seen: it is money.
+    pub(super) fn cost(&self, id: RecordingId, name: &str) -> Option<Usd> {
+        Usd::from_json_token(super::token(self.object, name)?)
+            .inspect_err(|error| tracing::warn!(recording.id = %id, "cost left unknown: {error}"))
+            .ok()
+            .flatten()
     }
 }
 
@@ -138,7 +140,10 @@ fn with_offset(text: &str) -> Option<DateTime<Utc>> {
 /// Small numbers are no times: they would all be of the first days of 1970.
 fn unix_time(text: &str) -> Option<DateTime<Utc>> {
     let mut seconds: Decimal = text.parse::<Usd>().ok()?.decimal();
-    let (least, most) = (Decimal::from(100_000_000), Decimal::from(100_000_000_000_i64));
+    let (least, most) = (
+        Decimal::from(100_000_000),
+        Decimal::from(100_000_000_000_i64),
+    );
     while seconds >= most {
         seconds /= Decimal::ONE_THOUSAND;
     }
@@ -184,7 +189,11 @@ mod tests {
             "1641031200000000000",
         ] {
             let read = time(token).map(|at| at.to_rfc3339());
-            assert_eq!(read.as_deref(), Some("2022-01-01T10:00:00+00:00"), "{token}");
+            assert_eq!(
+                read.as_deref(),
+                Some("2022-01-01T10:00:00+00:00"),
+                "{token}"
+            );
         }
         let day = time("\"2022-01-01\"").unwrap();
         assert_eq!(day.to_rfc3339(), "2022-01-01T00:00:00+00:00");

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use chrono::Datelike;
 
 use super::{KeyError, MANIFEST_SUFFIX, MAX_SEGMENT_BYTES, is_plain, path_safe};
-use crate::recording::Recording;
+use crate::recording::{Recording, extension};
 
 /// A parsed `storage.layout`, which names each recording's object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,30 +197,4 @@ fn check_segments(template: &str) -> Result<(), LayoutError> {
         return Err(fault(start, "`.manifest.json` is the manifests' ending"));
     }
     Ok(())
-}
-
-/// The file name extension of a media type, parameters and case ignored; bare words such as `mp4`
-/// are taken as well, because the API documents both.
-fn extension(media_format: Option<&str>) -> &'static str {
-    let essence = media_format
-        .and_then(|format| format.split(';').next())
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    match essence.as_str() {
-        "video/mp4" | "application/mp4" | "video/x-m4v" | "mp4" => "mp4",
-        "video/webm" | "webm" => "webm",
-        "video/quicktime" | "mov" => "mov",
-        "video/x-matroska" | "video/matroska" | "mkv" => "mkv",
-        "video/mp2t" | "ts" => "ts",
-        "video/ogg" | "ogv" => "ogv",
-        "audio/mpeg" | "audio/mp3" | "mp3" => "mp3",
-        "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" | "wav" => "wav",
-        "audio/ogg" | "application/ogg" | "ogg" => "ogg",
-        "audio/mp4" | "audio/x-m4a" | "m4a" => "m4a",
-        "audio/aac" | "aac" => "aac",
-        "audio/flac" | "audio/x-flac" | "flac" => "flac",
-        "audio/webm" | "weba" => "weba",
-        _ => "bin",
-    }
 }

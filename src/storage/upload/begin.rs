@@ -139,8 +139,8 @@ impl Storage {
     fn attributes(&self, plan: &UploadPlan) -> Attributes {
         let mut attributes = Attributes::new();
         if let Backend::S3(s3) = &self.backend {
-            if let Some(content_type) = plan.content_type.as_deref().filter(|t| is_header_safe(t)) {
-                attributes.insert(Attribute::ContentType, content_type.to_owned().into());
+            if let Some(content_type) = plan.content_type {
+                attributes.insert(Attribute::ContentType, content_type.into());
             }
             if let Some(class) = &s3.storage_class {
                 attributes.insert(Attribute::StorageClass, class.clone().into());
@@ -151,22 +151,5 @@ impl Storage {
             );
         }
         attributes
-    }
-}
-
-/// The provider names the format; a header must not carry control characters.
-fn is_header_safe(content_type: &str) -> bool {
-    !content_type.is_empty() && content_type.bytes().all(|b| (0x20..0x7f).contains(&b))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_content_type_with_control_characters_is_not_sent() {
-        assert!(is_header_safe("video/mp4; codecs=\"avc1\""));
-        assert!(!is_header_safe("video/mp4\r\nx-evil: 1"));
-        assert!(!is_header_safe(""));
     }
 }

@@ -62,7 +62,8 @@ impl Reconciliation<'_> {
             &proof,
             facts.archived_at,
             metadata.without_link(),
-        );
+        )
+        .with_format_mismatch(facts.format_mismatch);
         Ok(self.storage.create_manifest(&key, &manifest).await?)
     }
 }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use recording_archiver::error::ErrorKind;
 use recording_archiver::progress::Stage;
+use recording_archiver::recording::FormatMismatch;
 use recording_archiver::simulator::{MetadataFault, Times};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -126,6 +127,9 @@ fn expected() -> BTreeSet<String> {
         "storage_unavailable",
     ];
     add("claiming_halted", "kind", &halting);
+    let found = FormatMismatch::all().map(FormatMismatch::as_str);
+    let found: Vec<&str> = found.collect();
+    add("format_mismatches_total", "found", &found);
     let results = ["equal", "checksum_mismatch", "object_missing", "not_read"];
     add("verified_objects_total", "result", &results);
     add("breaker_open", "side", &["api", "storage"]);

@@ -493,6 +493,7 @@ pub(crate) fn begun(object_key: &str, object_url: &str, upload_id: &str) -> Begu
         size_bytes: None,
         validator: None,
         part_bytes: PART,
+        format_mismatch: None,
     }
 }
 
