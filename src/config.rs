@@ -8,7 +8,8 @@
 //!    the conventional variable with `_FILE` names;
 //! 4. for secrets, `$CREDENTIALS_DIRECTORY/<name>`, where systemd puts credentials;
 //! 5. the configuration file: the one given, else the one that `RECORDING_ARCHIVER_CONFIG` names,
-//!    else `./config.toml`, else `/etc/recording-archiver/config.toml`;
+//!    else `./config.toml` unless somebody else could have put it there, which is an error, else
+//!    `/etc/recording-archiver/config.toml`;
 //! 6. the default.
 //!
 //! An empty environment variable counts as unset; newlines at the end of a file with a secret are
@@ -33,6 +34,7 @@ mod raw;
 mod reload;
 mod schedule;
 mod sections;
+mod trust;
 mod value;
 
 pub use environment::Environment;
@@ -84,9 +86,15 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError::Unreadable`] for a file that was named, or found, and cannot be read;
+    /// [`ConfigError::Untrusted`] for one that was found and that somebody else could have put there;
     /// [`ConfigError::Invalid`] with all that is wrong.
     pub fn load(explicit: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
         Self::of(find_file(explicit, environment)?, environment)
+    }
+
+    /// The same without any file.
+    pub(crate) fn of_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        Self::of(None, environment)
     }
 
     /// The same of a text as if it stood in a file.
@@ -111,6 +119,7 @@ impl Config {
             url: checker.database_url(),
         };
         let (storage, missing_for_storage) = checker.storage(&data_dir);
+        checker.demand_trusted_data_dir(&data_dir, &data_dir_origin);
         let transfer = checker.transfer(&storage);
         let worker = checker.worker();
         let discovery = checker.discovery();
@@ -224,16 +233,16 @@ fn find_file(
     if let Some(path) = named {
         return ConfigFile::read(environment.absolute(path)).map(Some);
     }
-    let usual = [
-        environment.absolute("config.toml"),
-        environment.system_file().to_owned(),
-    ];
-    for path in usual {
-        match ConfigFile::read(path) {
-            Err(ConfigError::Unreadable { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound => {}
-            read => return read.map(Some),
-        }
+    // Only the first could be there by chance: the other is in the hands of root.
+    if let Some(found) = ConfigFile::read_found(environment.absolute("config.toml"))? {
+        return Ok(Some(found));
     }
-    Ok(None)
+    match ConfigFile::read(environment.system_file().to_owned()) {
+        Err(ConfigError::Unreadable { source, .. })
+            if source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
 }

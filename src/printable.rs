@@ -37,6 +37,16 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// Quotes a text for a POSIX shell where it needs that.
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+    }
+}
+
 /// Writes compact JSON in which the same characters are spelled `\uXXXX`: equal for every JSON
 /// reader, harmless on a terminal.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,6 +101,13 @@ mod tests {
     use super::*;
 
     const HOSTILE: &str = "a\u{1b}[31m\u{0}\u{9b}2J\u{202e}gpj\u{2066}\u{200b}\u{e0041}\r\n";
+
+    #[test]
+    fn shell_word_quotes_blanks_and_quotes() {
+        assert_eq!(shell_word("/srv/archive"), "/srv/archive");
+        assert_eq!(shell_word("/a b/it's"), r"'/a b/it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
 
     #[test]
     fn what_acts_unseen_is_escaped_and_the_rest_stays() {

@@ -1,6 +1,7 @@
 //! `demo`: the whole thing in one process. A simulated SignalWire on loopback, a private Postgres
 //! and a file store under one directory, and the same worker as `run`.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,17 +29,21 @@ use crate::queue::Outcome;
 use crate::simulator::{Simulator, SimulatorConfig};
 
 mod cast;
+mod follow_up;
 
 use cast::Part;
 
 /// The demo waits for retries that are due within this time, and leaves later ones to a next run.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// Tables fit into this width where the output is no terminal.
+const COLUMNS: usize = 80;
+const DATA_DIR: &str = "RECORDING_ARCHIVER_DATA_DIR";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArgs {
-    /// Where database and files go
-    #[arg(long, value_name = "DIR", default_value = "./recording-archive")]
-    data_dir: PathBuf,
+    /// Where database and files go [default: ./recording-archive]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 }
 
 pub(super) async fn run(
@@ -72,20 +77,16 @@ pub(super) async fn run(
 /// The demo's own settings: nothing of this host's configuration gets in.
 fn configuration(args: &DemoArgs, simulator: &Simulator) -> anyhow::Result<Config> {
     let here = std::env::current_dir().context("find the current directory")?;
-    let data_dir = here.join(&args.data_dir);
-    let environment = Environment::isolated(
-        &here,
-        [
-            (
-                "RECORDING_ARCHIVER_DATA_DIR",
-                data_dir.as_os_str().to_owned(),
-            ),
-            ("SIGNALWIRE_SPACE", simulator.base_url().into()),
-            ("SIGNALWIRE_PROJECT_ID", simulator.project_id().into()),
-            ("SIGNALWIRE_API_TOKEN", simulator.api_token().into()),
-        ],
-    );
-    Ok(Config::load(None, &environment)?)
+    let mut variables: Vec<(&str, OsString)> = vec![
+        ("SIGNALWIRE_SPACE", simulator.base_url().into()),
+        ("SIGNALWIRE_PROJECT_ID", simulator.project_id().into()),
+        ("SIGNALWIRE_API_TOKEN", simulator.api_token().into()),
+    ];
+    if let Some(data_dir) = &args.data_dir {
+        variables.push((DATA_DIR, here.join(data_dir).into()));
+    }
+    let environment = Environment::isolated(&here, variables);
+    Ok(Config::of_environment(&environment)?)
 }
 
 async fn show(
@@ -130,8 +131,9 @@ async fn show(
         project: None,
         output: CostsOutput::Table,
     };
-    report::costs(pool, &costs, None, out).await?;
-    where_to_look(session, database, out)?;
+    let width = super::terminal_width().unwrap_or(COLUMNS);
+    report::costs(pool, &costs, Some(width), out).await?;
+    follow_up::where_to_look(session, database, out)?;
     wait_at_a_terminal(shutdown, out).await?;
     Ok(Exit::Done)
 }
@@ -301,29 +303,6 @@ async fn tell_what_became(
     let table = human::table(&header, &[1, 2], lines);
     writeln!(out, "\nIn the end\n")?;
     writeln!(out, "{}", table.trim_end())?;
-    Ok(())
-}
-
-fn where_to_look(
-    session: &Session,
-    database: &Database,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let objects = session.config.storage()?.location.to_string();
-    writeln!(out, "\nWhere to look\n")?;
-    writeln!(out, "  files     {}", objects.trim_start_matches("file://"))?;
-    if let Some(private) = database.embedded() {
-        writeln!(out, "  database  {}", private.psql_command())?;
-    }
-    writeln!(
-        out,
-        "  in it     SELECT * FROM finance.monthly_costs;   \\d+ archiver.recordings"
-    )?;
-    writeln!(
-        out,
-        "  later     recording-archiver status\n            \
-         recording-archiver report costs --by recording"
-    )?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Texts to checked values: every section's constructor, and what must hold between them.
 
 use std::num::{NonZeroU16, NonZeroU64};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -15,7 +15,7 @@ use super::sections::{
     SignalWireConfig, StorageConfig, StorageLocation, SweepConfig, TransferConfig, VerifyConfig,
     WorkerConfig,
 };
-use super::value;
+use super::{trust, value};
 
 const MIB: u64 = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
@@ -105,6 +105,24 @@ impl Checker<'_> {
         }
     }
 
+    /// Refuses the default directory where it is used, exists and could be somebody else's: as root,
+    /// its server would run as that user, and files would go wherever a link in it leads.
+    pub(super) fn demand_trusted_data_dir(&mut self, data_dir: &Path, origin: &Origin) {
+        let is_used = ["database.url", "storage.url"]
+            .iter()
+            .any(|key| self.settings.get(key).is_none());
+        if *origin != Origin::Default || !is_used {
+            return;
+        }
+        if let Some(reason) = trust::distrust_directory(data_dir) {
+            let shown = data_dir.display();
+            self.settings.problems.push(format!(
+                "data_dir: {shown}, found in the current directory: {reason}; if you trust it, set \
+                 RECORDING_ARCHIVER_DATA_DIR={shown}, else make it yours alone (chown, chmod go-w)"
+            ));
+        }
+    }
+
     /// The section, or how to set what is missing of it.
     pub(super) fn signalwire(&mut self) -> Result<SignalWireConfig, Vec<String>> {
         let space = self.optional("signalwire.space", value::space);
@@ -149,7 +167,7 @@ impl Checker<'_> {
     }
 
     /// The section, and how to set what a bucket needs and lacks.
-    pub(super) fn storage(&mut self, data_dir: &std::path::Path) -> (StorageConfig, Vec<String>) {
+    pub(super) fn storage(&mut self, data_dir: &Path) -> (StorageConfig, Vec<String>) {
         let environment = self.environment;
         let location = self
             .optional("storage.url", |text| value::location(text, environment))

@@ -42,6 +42,14 @@ impl Environment {
         }
     }
 
+    /// The same with one variable set.
+    #[must_use]
+    pub fn with(&self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        let mut changed = self.clone();
+        changed.variables.insert(name.into(), value.into());
+        changed
+    }
+
     /// A variable's value; an empty one counts as unset.
     pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables

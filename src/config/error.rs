@@ -15,6 +15,13 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// A file in the current directory that nobody named and somebody else could have put there.
+    #[error(
+        "read {path}, found in the current directory: {reason}; if you trust it, name it with \
+         `--config {path}`, else make it and its directory yours alone (chown, chmod go-w)",
+        path = path.display()
+    )]
+    Untrusted { path: PathBuf, reason: String },
     /// Everything that is wrong, each with its place, in one go.
     #[error("the configuration cannot be used:\n{}", problems.join("\n"))]
     Invalid { problems: Vec<String> },

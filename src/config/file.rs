@@ -1,15 +1,20 @@
 //! The configuration file: TOML to texts, with every fault's line and column.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read as _};
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::keys::{self, KEYS, Key, Shape};
 use super::raw::{Given, Origin, Place};
+use super::trust;
 
 /// A configuration file that was found and read.
 pub(super) struct ConfigFile {
@@ -23,9 +28,43 @@ type Entry<'a> = (
 );
 
 impl ConfigFile {
+    /// Reads a file that somebody named.
     pub(super) fn read(path: PathBuf) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Self { path, text }),
+            Err(source) => Err(ConfigError::Unreadable { path, source }),
+        }
+    }
+
+    /// Reads a file that nobody named, if there is one: only one that nobody else could have put
+    /// there.
+    pub(super) fn read_found(path: PathBuf) -> Result<Option<Self>, ConfigError> {
+        // Without this, opening a named pipe would wait for its writer.
+        let flags = OFlag::O_NONBLOCK.bits();
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&path);
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(match trust::strange_owner(&path) {
+                    Some(reason) => ConfigError::Untrusted { path, reason },
+                    None => ConfigError::Unreadable { path, source },
+                });
+            }
+        };
+        let mut text = String::new();
+        let read = file.metadata().and_then(|found| {
+            if let Some(reason) = trust::distrust_file(&path, &found) {
+                return Ok(Some(reason));
+            }
+            file.read_to_string(&mut text).map(|_| None)
+        });
+        match read {
+            Ok(None) => Ok(Some(Self { path, text })),
+            Ok(Some(reason)) => Err(ConfigError::Untrusted { path, reason }),
             Err(source) => Err(ConfigError::Unreadable { path, source }),
         }
     }

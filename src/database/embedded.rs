@@ -31,6 +31,7 @@ use self::claim::Claim;
 pub use self::error::EmbeddedError;
 use self::places::{PORT, Places};
 use self::server::Server;
+use crate::printable::shell_word;
 
 /// An owner may be creating the cluster or recovering from a crash meanwhile.
 const OWNER_ANSWERS_WITHIN: Duration = Duration::from_mins(5);
@@ -90,8 +91,8 @@ impl EmbeddedPostgres {
     pub fn psql_command(&self) -> String {
         format!(
             "{} -h {} -p {PORT} -U {name} {name}",
-            shell_word(&self.psql),
-            shell_word(&self.places.socket_dir),
+            shell_word(&self.psql.to_string_lossy()),
+            shell_word(&self.places.socket_dir.to_string_lossy()),
             name = cluster::NAME
         )
     }
@@ -228,27 +229,5 @@ async fn restart(running: &mut Option<Server>, claim: &Claim, places: &Places, a
         }
         sleep(pause).await;
         pause = (pause * 2).min(RESTART_AFTER_AT_MOST);
-    }
-}
-
-/// Quotes a path for a POSIX shell where it needs that.
-fn shell_word(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
-    if text.chars().all(plain) {
-        text.into_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_with_blanks_and_quotes_survives_the_shell() {
-        assert_eq!(shell_word(Path::new("/srv/archive")), "/srv/archive");
-        assert_eq!(shell_word(Path::new("/a b/it's")), r"'/a b/it'\''s'");
     }
 }

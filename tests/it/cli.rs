@@ -6,6 +6,8 @@ mod archive;
 mod backfill;
 mod doctor;
 mod ending;
+mod follow_up;
+mod found;
 mod health;
 mod interrupted;
 mod logs;

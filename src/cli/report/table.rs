@@ -60,7 +60,7 @@ const fn shown(grouping: Grouping) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// Left out for bars where there is no room for both: a project that is the same in every row, and
+/// Left out where there is no room for all: a project that is the same in every row, and
 /// counts whose sums stand below the table.
 const EXPENDABLE: [&str; 3] = ["project_id", "provisional", "missing_cost"];
 
@@ -80,8 +80,9 @@ pub(super) async fn write(
         writeln!(out, "No recordings to report{scope}.")?;
     } else {
         let table = Table::new(grouping, &rows)?;
-        let barred = terminal.and_then(|width| table.with_bars(width));
-        writeln!(out, "{}", barred.unwrap_or_else(|| table.plain()))?;
+        let fitting = |width| table.with_bars(width).or_else(|| table.without_bars(width));
+        let fitting = terminal.and_then(fitting);
+        writeln!(out, "{}", fitting.unwrap_or_else(|| table.plain()))?;
     }
     for line in explanations(remarks) {
         writeln!(out, "{line}")?;
@@ -90,11 +91,14 @@ pub(super) async fn write(
     Ok(())
 }
 
+/// Place in the row, name and heading.
+type Column = (usize, &'static str, &'static str);
+
 /// The rows of a report with all that is shown of them.
 struct Table<'a> {
     rows: &'a [Row],
-    /// Place in the row, name and heading, in the order in which they are shown.
-    columns: Vec<(usize, &'static str, &'static str)>,
+    /// In the order in which they are shown.
+    columns: Vec<Column>,
     amounts: Amounts,
 }
 
@@ -128,37 +132,55 @@ impl<'a> Table<'a> {
     /// The same with a bar at the end of each row, within `width`; `None` where there is no room,
     /// whatever is left out, or nothing to be seen.
     fn with_bars(&self, width: usize) -> Option<String> {
-        let room = |columns: &[(usize, &str, &str)]| {
-            let lines = self.layout(columns, None);
-            let widest = lines.lines().map(|line| line.chars().count()).max()?;
-            width
-                .checked_sub(widest + 2)
-                .filter(|left| *left >= bar::NARROWEST)
-        };
+        let (columns, left, project) = self.narrowed(width, 2 + bar::NARROWEST)?;
+        let cells = (left - 2).min(bar::WIDEST);
+        let known = self.amounts.rows.iter().flatten();
+        let largest = known.max().filter(|amount| **amount > Decimal::ZERO)?;
+        let bars = self.amounts.rows.iter();
+        let bars = bars.map(|amount| bar(*amount, *largest, cells)).collect();
+        Some(project + &self.layout(&columns, Some(bars)))
+    }
+
+    /// The same without bars.
+    fn without_bars(&self, width: usize) -> Option<String> {
+        let (columns, _, project) = self.narrowed(width, 0)?;
+        Some(project + &self.layout(&columns, None))
+    }
+
+    /// Leaves out as many columns as it takes to leave `room` of `width`. Returns the columns, what
+    /// is left of the width, and a line for a project that was left out.
+    fn narrowed(&self, width: usize, room: usize) -> Option<(Vec<Column>, usize, String)> {
         let mut columns = self.columns.clone();
         let mut expendable = EXPENDABLE.iter().filter(|name| self.is_expendable(name));
-        let mut one_project = None;
-        let cells = loop {
-            if let Some(left) = room(&columns) {
-                break left.min(bar::WIDEST);
+        let mut project = String::new();
+        loop {
+            let lines = self.layout(&columns, None);
+            let widest = lines.lines().map(|line| line.chars().count()).max()?;
+            if let Some(left) = width.checked_sub(widest).filter(|left| *left >= room) {
+                return Some((columns, left, project));
             }
             let dropped = expendable.next()?;
             if let Some(at) = columns.iter().position(|(_, name, _)| name == dropped) {
                 let (index, name, _) = columns.remove(at);
                 if name == "project_id" {
-                    one_project = Some(text(name, &self.rows.first()?[index]));
+                    project = self.project_line(index);
                 }
             }
+        }
+    }
+
+    /// Names the one project of all rows above them.
+    fn project_line(&self, index: usize) -> String {
+        let known = self.rows.iter().map(|row| &row[index]);
+        let mut known = known.filter(|cell| !matches!(cell, Cell::Null));
+        let all_known = [0, self.rows.len()].contains(&known.clone().count());
+        let project = text("project_id", known.next().unwrap_or(&Cell::Null));
+        let limit = if all_known {
+            ""
+        } else {
+            " (where it is known)"
         };
-        let known = self.amounts.rows.iter().flatten();
-        let largest = known.max().filter(|amount| **amount > Decimal::ZERO)?;
-        let bars = self.amounts.rows.iter();
-        let bars = bars.map(|amount| bar(*amount, *largest, cells)).collect();
-        let table = self.layout(&columns, Some(bars));
-        Some(match one_project {
-            Some(project) => format!("project {project}\n{table}"),
-            None => table,
-        })
+        format!("project {project}{limit}\n")
     }
 
     /// The first column says what the rows are.
@@ -169,7 +191,8 @@ impl<'a> Table<'a> {
             .map(|(index, ..)| *index)
             .next();
         let all_same = |place: usize| {
-            let mut cells = self.rows.iter().map(|row| &row[place]);
+            let cells = self.rows.iter().map(|row| &row[place]);
+            let mut cells = cells.filter(|cell| !matches!(cell, Cell::Null));
             let first = cells.next();
             cells.all(|cell| Some(cell) == first)
         };

@@ -133,6 +133,18 @@ impl Binary {
         }
     }
 
+    /// A shell in the same world, for commands that the program prints.
+    pub(crate) fn shell(&self, line: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", line])
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir(self.directory.path())
+            .kill_on_drop(true);
+        command
+    }
+
     /// For what the other ways to start it do not offer.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         // Tests may run under nohup, which the program would rightly take for itself.
