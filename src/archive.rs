@@ -67,6 +67,8 @@ struct Job<'a> {
     stop: &'a CancellationToken,
     /// Set once the first bytes of the file are known, if they are not of the declared format.
     format_mismatch: &'a OnceLock<FormatMismatch>,
+    /// The media are fetched by one plain GET.
+    plain: bool,
 }
 
 /// What stands under the key when the bytes are through.
@@ -99,10 +101,11 @@ impl Archiver {
         progress: &Arc<Progress>,
         stop: &CancellationToken,
     ) -> Result<(StoredObject, Outcome), ArchiveError> {
-        let result = match self.archive_once(claim, notes, progress, stop).await {
-            // The file changed under our hands: cleanly from the start, once.
+        let result = match self.archive_once(claim, notes, progress, stop, false).await {
+            // The file changed while it was fetched, or the host's answers cannot be joined: again
+            // from the start, by one plain GET, which joins nothing.
             Err(error) if error.kind() == ErrorKind::SourceChanged => {
-                self.archive_once(claim, notes, progress, stop).await
+                self.archive_once(claim, notes, progress, stop, true).await
             }
             result => result,
         };
@@ -121,6 +124,7 @@ impl Archiver {
         notes: &mut Notes,
         progress: &Arc<Progress>,
         stop: &CancellationToken,
+        plain: bool,
     ) -> Result<(StoredObject, Outcome), ArchiveError> {
         progress.enter(Stage::Metadata);
         let (_, asked_at) = claim.confirmed();
@@ -143,6 +147,7 @@ impl Archiver {
             progress,
             stop,
             format_mismatch: &format_mismatch,
+            plain,
         };
         progress.enter(Stage::Look);
         let left = unless(stop, self.left_uploads(&job)).await?;
@@ -219,10 +224,11 @@ impl Archiver {
     }
 
     /// What the file should be, by its metadata and the operator's word.
-    fn expected(&self, recording: &Recording) -> Expected {
+    fn expected(&self, job: &Job<'_>) -> Expected {
         Expected {
-            size_bytes: self.demanded_size(recording),
-            format: recording.media_format.clone(),
+            size_bytes: self.demanded_size(job.recording),
+            format: job.recording.media_format.clone(),
+            plain: job.plain,
         }
     }
 

@@ -16,7 +16,13 @@
 //! - [`Download::next`] hands the parts over in order. A link that died is the caller's to renew,
 //!   once for all connections ([`Download::relink`]).
 //!
-//! Without a strong validator answers cannot be joined: then one stream brings all, or nothing.
+//! Not every media host serves parallel ranges. A transfer steps down a ladder as far as the host
+//! shows that it must, and the host's rung is remembered (`host.rs`):
+//!
+//! 1. parallel ranges, joined under one strong validator;
+//! 2. fewer connections, down to one, when further ones are refused while others work;
+//! 3. one plain GET, when answers cannot be joined. The file is begun again then, because bytes of
+//!    two answers are never joined on trust ([`Expected::plain`]).
 //!
 //! The media client holds no credentials, sends no Referer, decompresses nothing, follows few
 //! redirects and refuses addresses inside the network.
@@ -28,6 +34,8 @@ mod connection;
 mod container;
 mod error;
 mod guard;
+mod host;
+mod http;
 mod limits;
 mod link;
 mod plan;
@@ -39,6 +47,7 @@ pub use client::MediaClient;
 pub use container::FileFormat;
 pub use error::TransferError;
 pub use guard::LinkPolicy;
+pub use host::Step;
 pub use limits::Traffic;
 pub use plan::Part;
 pub use source::{Expected, Resume, Source};

@@ -4,6 +4,7 @@ use super::checkpoints::Checkpoints;
 use super::hashing::Hashing;
 use super::{ArchiveError, Archiver, Job, ready};
 use crate::digest::{Fingerprint, Fingerprinting};
+use crate::recording::Recording;
 use crate::storage::Upload;
 use crate::transfer::{Download, Next, TransferError};
 
@@ -38,7 +39,7 @@ impl Archiver {
 
     /// Reads the whole file at its source, to know what it is.
     pub(super) async fn read_source(&self, job: &Job<'_>) -> Result<Fingerprint, ArchiveError> {
-        let expected = self.expected(job.recording);
+        let expected = self.expected(job);
         let part_bytes = self.part_plan(expected.size_bytes)?.part_bytes;
         let source = self
             .media
@@ -57,7 +58,27 @@ impl Archiver {
             }
         }
         let (fingerprinting, _) = hashing.finish().await.map_err(TransferError::from)?;
-        Ok(fingerprinting.finish())
+        let fingerprint = fingerprinting.finish();
+        self.demand_declared_size(job.recording, &fingerprint)?;
+        Ok(fingerprint)
+    }
+
+    /// Compares the counted bytes with the declared size, whatever was announced in between.
+    pub(super) fn demand_declared_size(
+        &self,
+        recording: &Recording,
+        fingerprint: &Fingerprint,
+    ) -> Result<(), ArchiveError> {
+        match self.demanded_size(recording) {
+            Some(declared) if declared != fingerprint.size_bytes => {
+                Err(TransferError::SizeMismatch {
+                    declared,
+                    actual: fingerprint.size_bytes,
+                }
+                .into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gets a fresh link to the same file, once for all connections.

@@ -102,7 +102,7 @@ impl Archiver {
         job: &Job<'_>,
         checkpoint: Checkpoint,
     ) -> Result<Option<Moving>, ArchiveError> {
-        let expected = self.expected(job.recording);
+        let expected = self.expected(job);
         let Some(offset_bytes) = checkpoint.offset_bytes() else {
             return Ok(None);
         };
@@ -148,7 +148,7 @@ impl Archiver {
     }
 
     async fn begin(&self, job: &Job<'_>) -> Result<Moving, ArchiveError> {
-        let expected = self.expected(job.recording);
+        let expected = self.expected(job);
         let first_bytes = self.part_plan(expected.size_bytes)?.part_bytes;
         let opened = self.media.open(job.link, &expected, first_bytes, None);
         let source = unless(job.stop, opened).await?;
@@ -230,6 +230,7 @@ impl Archiver {
             }
             upload.finish_parts().await?;
             let fingerprint = all_hashed(&mut moving.hashing, checkpoints).await?;
+            self.demand_declared_size(job.recording, &fingerprint)?;
             checkpoints.note_all(upload);
             checkpoints.save_if_due(&self.queue, job.claim).await;
             // A worker whose lease has passed on must not publish. From here on only short

@@ -6,12 +6,13 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::config::{SignalWireConfig, TransferConfig};
 use crate::memory::MemoryBudget;
-use crate::transfer::Traffic;
+use crate::transfer::{Step, Traffic};
 
 /// Where the numbers come from; all are 0 until there is an archiver.
 #[derive(Debug, Clone, Default)]
@@ -95,6 +96,17 @@ impl Collector for Flow {
             let counter = ConstCounter::new(value);
             let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
             counter.encode(metric)?;
+        }
+        let mut steps = encoder.encode_descriptor(
+            "media_steps",
+            "Times that transfers stepped down to this way of fetching from a media host",
+            None,
+            MetricType::Counter,
+        )?;
+        for to in Step::ALL {
+            let taken = self.0.get().map_or(0, |it| it.traffic.steps(to));
+            let labels = [("to", to.as_str())];
+            ConstCounter::new(taken).encode(steps.encode_family(&labels)?)?;
         }
         let gauges: [(&str, &str, u64); 7] = [
             (

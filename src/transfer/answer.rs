@@ -1,11 +1,11 @@
 //! What an answer of the media host covers, by its headers, which must agree with each other.
 
 use chrono::{DateTime, Utc};
-use reqwest::header::{
+use hyper::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
     TRANSFER_ENCODING,
 };
-use reqwest::{Response, StatusCode, Version};
+use hyper::{Response, StatusCode, Version};
 
 use super::container;
 use super::error::TransferError;
@@ -25,7 +25,7 @@ pub(super) struct Coverage {
 }
 
 /// Reads what the answer covers, the request having asked for bytes from `asked` on.
-pub(super) fn coverage(response: &Response, asked: u64) -> Result<Coverage, TransferError> {
+pub(super) fn coverage<B>(response: &Response<B>, asked: u64) -> Result<Coverage, TransferError> {
     let length = number(response.headers(), CONTENT_LENGTH);
     if response.status() != StatusCode::PARTIAL_CONTENT {
         return Ok(Coverage {
@@ -79,7 +79,7 @@ pub(super) fn refuse_document(headers: &HeaderMap) -> Result<(), TransferError> 
 }
 
 /// Whether the end of the body is marked, rather than being the end of the connection.
-pub(super) fn has_an_end(response: &Response) -> bool {
+pub(super) fn has_an_end<B>(response: &Response<B>) -> bool {
     response.version() >= Version::HTTP_2
         || response
             .headers()
@@ -118,16 +118,16 @@ fn http_date(value: &str) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
+    use hyper::header::HeaderValue;
 
     use super::*;
 
-    fn response(status: u16, headers: &[(&'static str, &'static str)]) -> Response {
-        let mut response = axum::http::Response::builder().status(status);
+    fn response(status: u16, headers: &[(&'static str, &'static str)]) -> Response<()> {
+        let mut response = Response::builder().status(status);
         for (name, value) in headers {
             response = response.header(*name, *value);
         }
-        response.body("").unwrap().into()
+        response.body(()).unwrap()
     }
 
     fn partial(range: &'static str, length: &'static str) -> Result<Coverage, TransferError> {

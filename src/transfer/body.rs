@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Response;
 use tokio::time::{Instant, timeout};
 
 use super::answer::Coverage;
-use super::error::{TransferError, unreachable};
+use super::error::TransferError;
+use super::host::OpenAnswer;
+use super::http::{Response, chunk};
 use super::limits::Limits;
 use crate::progress::Progress;
 
@@ -22,11 +23,15 @@ pub(super) struct Body {
     ahead: Bytes,
     /// Position in the file of the next byte to be handed out.
     position: u64,
+    /// Position after the last byte: announced by the headers, else declared by the provider.
     end: Option<u64>,
+    /// The headers announce no length, so the body must be read to its end: more may follow.
+    unannounced: bool,
     /// A range of the file, not the whole.
     partial: bool,
     received: u64,
     watch: Watch,
+    answer: OpenAnswer,
 }
 
 /// Tells a slow connection from one that stands still.
@@ -41,15 +46,22 @@ struct Watch {
 }
 
 impl Body {
-    pub(super) fn new(response: Response, covers: Coverage, idle_timeout: Duration) -> Self {
+    pub(super) fn new(
+        response: Response,
+        covers: Coverage,
+        idle_timeout: Duration,
+        answer: OpenAnswer,
+    ) -> Self {
         Self {
             response,
             ahead: Bytes::new(),
             position: covers.first,
             end: covers.end,
+            unannounced: covers.end.is_none(),
             partial: covers.partial,
             received: 0,
             watch: Watch::new(idle_timeout),
+            answer,
         }
     }
 
@@ -63,7 +75,7 @@ impl Body {
         self.end == Some(self.position)
     }
 
-    /// The most that may come is now known: what the provider declares, where nothing else told.
+    /// Sets the size that the provider declares, where the headers announce none.
     pub(super) const fn expect_end(&mut self, end: u64) {
         if self.end.is_none() {
             self.end = Some(end);
@@ -85,6 +97,22 @@ impl Body {
         let chunk = std::mem::take(&mut self.ahead);
         self.position += chunk.len() as u64;
         Ok(Some(chunk))
+    }
+
+    /// Whether the bytes are a range of the file rather than the whole.
+    pub(super) const fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// Reads the end of the body after its last expected byte. A body that goes on is longer than
+    /// announced or declared, and one that breaks before its end marker may have been cut.
+    pub(super) async fn finish(
+        mut self,
+        limits: &Limits,
+        progress: &Progress,
+    ) -> Result<(), TransferError> {
+        while self.read(limits, Some(progress)).await?.is_some() {}
+        Ok(())
     }
 
     /// Puts back the end of a chunk that was handed out last.
@@ -119,7 +147,7 @@ impl Body {
         progress: Option<&Progress>,
     ) -> Result<Option<Bytes>, TransferError> {
         let asked_at = Instant::now();
-        let next = timeout(self.watch.patience(), self.response.chunk())
+        let next = timeout(self.watch.patience(), chunk(self.response.body_mut()))
             .await
             .map_err(|_| TransferError::Stalled {
                 received: self.received,
@@ -131,6 +159,7 @@ impl Body {
             Ok(Some(chunk)) => {
                 self.received += chunk.len() as u64;
                 limits.traffic.received(chunk.len());
+                self.answer.received(chunk.len());
                 if let Some(progress) = progress {
                     // They came; how long this process takes to let them pass is its own affair.
                     progress.touch();
@@ -139,6 +168,10 @@ impl Body {
                     Some(announced) if self.received > announced => {
                         return Err(if self.partial {
                             TransferError::WrongRange
+                        } else if self.unannounced {
+                            TransferError::TooLong {
+                                declared: announced,
+                            }
                         } else {
                             TransferError::SizeMismatch {
                                 declared: announced,
@@ -167,9 +200,9 @@ impl Body {
                 Some(announced) => Err(TransferError::Truncated {
                     received: self.received,
                     announced,
-                    cause: Some(error.without_url()),
+                    cause: Some(error),
                 }),
-                None => Err(unreachable(error)),
+                None => Err(error.into()),
             },
         }
     }

@@ -1,25 +1,25 @@
 //! The HTTP client of media links: what it refuses, and what its answers mean by their status.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
-use reqwest::header::{ACCEPT_ENCODING, IF_RANGE, RANGE, RETRY_AFTER};
-use reqwest::{Response, StatusCode, redirect};
+use hyper::StatusCode;
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER,
+};
 
-use super::error::{TransferError, unreachable};
+use super::error::TransferError;
 use super::guard::{GuardedResolver, LinkPolicy};
+use super::http::{HttpClient, HttpError, Response, address_of, chunk};
 use super::limits::{Limits, Traffic};
 use crate::checkpoint::Validator;
 use crate::config::TransferConfig;
 use crate::retry::parse_retry_after;
 use crate::signed_url::SignedUrl;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_REDIRECTS: usize = 5;
 /// An error body is read this far, to tell an expired link from another refusal.
 const MAX_ERROR_BODY_BYTES: usize = 4096;
 
@@ -27,7 +27,7 @@ const MAX_ERROR_BODY_BYTES: usize = 4096;
 /// proxy would resolve names where the guard cannot see). Clones share connections and limits.
 #[derive(Debug, Clone)]
 pub struct MediaClient {
-    http: reqwest::Client,
+    http: HttpClient,
     policy: LinkPolicy,
     pub(super) limits: Arc<Limits>,
     /// Connections of one recording at the same time.
@@ -40,7 +40,7 @@ impl MediaClient {
     ///
     /// # Errors
     /// When the TLS roots of the system cannot be loaded.
-    pub fn new(config: &TransferConfig, policy: LinkPolicy) -> Result<Self, reqwest::Error> {
+    pub fn new(config: &TransferConfig, policy: LinkPolicy) -> Result<Self, rustls::Error> {
         Self::build(config, policy, policy, GuardedResolver::new(policy))
     }
 
@@ -49,30 +49,8 @@ impl MediaClient {
         policy: LinkPolicy,
         redirects: LinkPolicy,
         resolver: GuardedResolver,
-    ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("recording-archiver/", env!("CARGO_PKG_VERSION")))
-            .referer(false)
-            .no_proxy()
-            // Ranges in parallel are for separate connections; over HTTP/2 they would share one.
-            .http1_only()
-            .dns_resolver(Arc::new(resolver))
-            .redirect(redirect::Policy::custom(move |attempt| {
-                if attempt.previous().len() > MAX_REDIRECTS {
-                    return attempt.error(format!("more than {MAX_REDIRECTS} redirects"));
-                }
-                match redirects.check(attempt.url()) {
-                    Ok(()) => attempt.follow(),
-                    Err(refused) => attempt.error(refused),
-                }
-            }))
-            .connect_timeout(CONNECT_TIMEOUT)
-            // Bytes are archived as they are sent, whatever features other crates turn on.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .build()?;
+    ) -> Result<Self, rustls::Error> {
+        let http = HttpClient::new(redirects, resolver)?;
         Ok(Self {
             http,
             policy,
@@ -110,26 +88,24 @@ impl MediaClient {
         if_range: Option<&Validator>,
     ) -> Result<Response, TransferError> {
         self.policy.check(link.expose())?;
-        let mut request = self
-            .http
-            .get(link.expose().clone())
-            // Bytes are archived as the store keeps them.
-            .header(ACCEPT_ENCODING, "identity");
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        // Bytes are archived as the store keeps them.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(range) = &range {
             let last = range.end.saturating_sub(1);
-            request = request.header(RANGE, format!("bytes={}-{last}", range.start));
+            headers.insert(RANGE, header(format!("bytes={}-{last}", range.start))?);
         }
         if let Some(validator) = if_range {
-            request = request.header(IF_RANGE, validator.as_str());
+            headers.insert(IF_RANGE, header(validator.as_str().to_owned())?);
         }
-        let response = tokio::time::timeout(self.idle_timeout, request.send())
+        let response = tokio::time::timeout(self.idle_timeout, self.http.get(link, &headers))
             .await
             .map_err(|_| TransferError::Stalled {
                 received: 0,
                 idle: self.idle_timeout,
-            })?
-            .map_err(unreachable)?;
-        if let Some(address) = response.remote_addr().as_ref().map(SocketAddr::ip) {
+            })??;
+        if let Some(address) = address_of(&response) {
             self.policy.check_address(address)?;
         }
         match response.status() {
@@ -157,7 +133,7 @@ impl MediaClient {
         let mut body = BytesMut::new();
         let reading = async {
             while body.len() < MAX_ERROR_BODY_BYTES
-                && let Ok(Some(chunk)) = response.chunk().await
+                && let Ok(Some(chunk)) = chunk(response.body_mut()).await
             {
                 body.extend_from_slice(&chunk);
             }
@@ -168,6 +144,10 @@ impl MediaClient {
             .to_ascii_lowercase()
             .contains("expired")
     }
+}
+
+fn header(value: String) -> Result<HeaderValue, HttpError> {
+    HeaderValue::try_from(value).map_err(|error| HttpError::Link(error.into()))
 }
 
 #[cfg(test)]

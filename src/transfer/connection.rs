@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::body::Body;
 use super::error::TransferError;
-use super::limits::Slot;
+use super::host::{Host, Slot, StepReason};
 use super::plan::{Assignment, Part, Plan};
 use super::source::File;
 use crate::progress::{Fetching, Progress};
@@ -17,6 +17,12 @@ const MAX_BARREN_BREAKS: u32 = 5;
 /// A break after at least so many bytes was worth the request.
 const WORTHWHILE_BYTES: u64 = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Refusals in a row, while others receive, after which a connection gives way to them.
+const MAX_REFUSALS: u32 = 3;
+/// Answers in a row that are not the range asked for, after which ranges are given up.
+const MAX_ODD_ANSWERS: u32 = 3;
+/// How often a connection gives way before it has received a byte again.
+const MAX_YIELDS: u32 = 3;
 
 /// What a connection tells the download.
 #[derive(Debug)]
@@ -25,6 +31,10 @@ pub(super) enum News {
     /// The file of unknown size has so many parts.
     Ended {
         parts: u32,
+    },
+    /// This part and all later ones are fetched again: forget those that are waiting.
+    WentBack {
+        to: u32,
     },
     /// The link of this generation is dead; the connection waits for another one.
     LinkDied {
@@ -44,6 +54,46 @@ pub(super) struct Connection {
     pub(super) fetching: Option<Fetching>,
     /// An answer that goes on where the last part ended.
     pub(super) open: Option<Body>,
+    /// How often it gave way since it last received a byte.
+    pub(super) yields: u32,
+}
+
+/// Why a part was not fetched.
+enum Stopped {
+    /// The host refuses this connection while it serves others.
+    CrowdedOut,
+    Failed(TransferError),
+}
+
+impl From<TransferError> for Stopped {
+    fn from(error: TransferError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Answers in a row without a byte.
+struct Streak {
+    barren_breaks: u32,
+    refusals: u32,
+    odd_answers: u32,
+    /// What the host had sent to all connections when it began.
+    host_received_bytes: u64,
+}
+
+impl Streak {
+    fn begin(host: &Host) -> Self {
+        Self {
+            barren_breaks: 0,
+            refusals: 0,
+            odd_answers: 0,
+            host_received_bytes: host.received_bytes(),
+        }
+    }
+
+    /// Whether other connections receive meanwhile.
+    fn others_receive(&self, host: &Host) -> bool {
+        host.answers() > 0 || host.received_bytes() > self.host_received_bytes
+    }
 }
 
 impl Connection {
@@ -53,7 +103,7 @@ impl Connection {
             // Always the slot before the memory: who has memory must not wait for a slot.
             let slot = match self.slot.take() {
                 Some(slot) => slot,
-                None => self.file.client.limits.slot(&self.file.host).await,
+                None => self.file.host.slot().await,
             };
             let Some(mut assignment) = self.plan.next().await else {
                 return;
@@ -62,45 +112,84 @@ impl Connection {
                 self.open = Some(open);
             }
             self.fetching = Some(self.progress.fetching());
-            let fetched = self.fetch(&mut assignment).await;
+            let withdrawn = assignment.withdrawn.clone();
+            let fetched = withdrawn
+                .run_until_cancelled(self.fetch(&mut assignment))
+                .await;
             self.fetching = None;
-            let (number, got) = (assignment.number, assignment.filled_bytes());
-            let ended = got < assignment.bytes;
-            let news = match fetched {
-                Ok(()) => News::Fetched(assignment.into_part()),
-                Err(error) => News::Failed(error),
-            };
-            let failed = matches!(news, News::Failed(_));
-            // An empty rest is no part.
-            if failed || got > 0 {
-                self.tell(news);
+            match fetched {
+                Some(Ok(())) => {
+                    if self.complete(assignment) {
+                        return;
+                    }
+                    // An answer that goes on keeps its connection.
+                    self.slot = self.open.is_some().then_some(slot);
+                }
+                Some(Err(Stopped::CrowdedOut)) => {
+                    self.yields += 1;
+                    self.file.host.narrow();
+                    self.plan
+                        .go_back(&assignment, |to| self.tell(News::WentBack { to }));
+                }
+                Some(Err(Stopped::Failed(error))) => {
+                    self.tell(News::Failed(error));
+                    return;
+                }
+                // Another connection gave way with an earlier part.
+                None => self.open = None,
             }
-            if ended && !failed {
-                let parts = number - u32::from(got == 0);
-                self.tell(News::Ended { parts });
-            }
-            if ended || failed {
-                return;
-            }
-            // An answer that goes on keeps its connection.
-            self.slot = self.open.is_some().then_some(slot);
         }
     }
 
+    /// Hands a part over and says whether it was the end of a file of unknown size.
+    fn complete(&self, assignment: Assignment) -> bool {
+        let (number, got) = (assignment.number, assignment.filled_bytes());
+        let ended = got < assignment.bytes;
+        // An empty rest is no part.
+        if got > 0 {
+            self.plan
+                .complete(assignment, |part| self.tell(News::Fetched(part)));
+        }
+        if ended {
+            let parts = number - u32::from(got == 0);
+            self.tell(News::Ended { parts });
+        }
+        ended
+    }
+
     /// Fetches a part to its last byte; fewer only where the file of unknown size ends. What breaks
-    /// is gone on with from the last good byte.
-    async fn fetch(&mut self, assignment: &mut Assignment) -> Result<(), TransferError> {
-        let mut barren_breaks = 0;
+    /// is resumed from the last good byte.
+    async fn fetch(&mut self, assignment: &mut Assignment) -> Result<(), Stopped> {
+        let host = Arc::clone(&self.file.host);
+        let mut streak = Streak::begin(&host);
         loop {
             let before = assignment.filled_bytes();
             let generation = self.file.link.current().generation;
             let Err(error) = self.fill(assignment).await else {
+                self.yields = 0;
                 return Ok(());
             };
             self.open = None;
             if self.file.validator.is_none() {
                 // Nothing says that another answer is of the same file.
-                return Err(error);
+                return Err(error.into());
+            }
+            let got = assignment.filled_bytes() - before;
+            if got > 0 {
+                self.yields = 0;
+                streak = Streak {
+                    barren_breaks: streak.barren_breaks,
+                    ..Streak::begin(&host)
+                };
+            }
+            if let Some(reason) = error.refuses_ranges() {
+                streak.odd_answers += 1;
+                if streak.odd_answers >= MAX_ODD_ANSWERS {
+                    host.go_plain(reason, true);
+                    return Err(TransferError::Unjoinable { reason }.into());
+                }
+            } else if got == 0 && self.is_crowded_out(&mut streak, &error) {
+                return Err(Stopped::CrowdedOut);
             }
             if error.is_dead_link() {
                 self.file.client.limits.traffic.link_died();
@@ -111,22 +200,36 @@ impl Connection {
                 continue;
             }
             if !error.is_break() {
-                return Err(error);
+                return Err(error.into());
             }
             self.file.client.limits.traffic.broke();
-            if assignment.filled_bytes() - before >= WORTHWHILE_BYTES {
-                barren_breaks = 0;
+            if got >= WORTHWHILE_BYTES {
+                streak.barren_breaks = 0;
                 continue;
             }
-            barren_breaks += 1;
-            if barren_breaks > MAX_BARREN_BREAKS {
-                return Err(error);
+            streak.barren_breaks += 1;
+            if streak.barren_breaks > MAX_BARREN_BREAKS {
+                return Err(error.into());
             }
-            let pause = self.pause(barren_breaks, error)?;
+            let pause = self.pause(streak.barren_breaks, error)?;
             self.fetching = None;
             tokio::time::sleep(pause).await;
             self.fetching = Some(self.progress.fetching());
         }
+    }
+
+    /// Counts a refusal, and says whether the host serves others instead of this connection.
+    fn is_crowded_out(&self, streak: &mut Streak, error: &TransferError) -> bool {
+        if !(error.is_refusal() || error.is_dead_link()) {
+            return false;
+        }
+        streak.refusals += 1;
+        let is_told_to_wait = error
+            .retry_after()
+            .is_some_and(|wanted| wanted > self.file.client.idle_timeout);
+        (is_told_to_wait || streak.refusals >= MAX_REFUSALS)
+            && self.yields < MAX_YIELDS
+            && streak.others_receive(&self.file.host)
     }
 
     /// How long to wait before asking again. A host that wants to be left alone for longer than a
@@ -167,10 +270,28 @@ impl Connection {
                 body.put_back(rest);
             }
             if body.is_exhausted() {
-                self.open = None;
+                self.finish().await?;
             }
         }
         Ok(())
+    }
+
+    /// Reads the end of an answer whose bytes are all there.
+    async fn finish(&mut self) -> Result<(), TransferError> {
+        let Some(body) = self.open.take() else {
+            return Ok(());
+        };
+        let whole = !body.is_partial();
+        match body.finish(&self.file.client.limits, &self.progress).await {
+            Err(TransferError::WrongRange) => {
+                let reason = StepReason::Ranges;
+                self.file.host.go_plain(reason, true);
+                Err(TransferError::Unjoinable { reason })
+            }
+            // The range was counted against its `Content-Range`: its end marker adds nothing.
+            Err(error) if whole => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn tell(&self, news: News) {

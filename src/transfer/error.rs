@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use hyper::StatusCode;
 
 use super::guard::LinkRefused;
+use super::host::StepReason;
+use super::http::HttpError;
 use crate::error::ErrorKind;
 
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +21,7 @@ pub enum TransferError {
     #[error("the media host answers {status}")]
     Status { status: StatusCode },
     #[error("fetch the media")]
-    Unreachable(#[source] reqwest::Error),
+    Unreachable(#[source] HttpError),
     #[error("the media host answers with another range than was asked for")]
     WrongRange,
     #[error("what came is a document ({content_type}), not media")]
@@ -28,15 +30,19 @@ pub enum TransferError {
     DocumentBody { language: &'static str },
     #[error("the provider declares {declared} bytes, the file has {actual}")]
     SizeMismatch { declared: u64, actual: u64 },
+    #[error("the provider declares {declared} bytes, the file has more")]
+    TooLong { declared: u64 },
     #[error("{received} of {announced} bytes came, then the connection ended")]
     Truncated {
         received: u64,
         announced: u64,
         #[source]
-        cause: Option<reqwest::Error>,
+        cause: Option<HttpError>,
     },
     #[error("the file changed at its source while it was fetched")]
     Changed,
+    #[error("the media host's answers cannot be joined: {}", reason.as_str())]
+    Unjoinable { reason: StepReason },
     #[error("nothing tells how long the file is, so a cut would look like its end")]
     Endless,
     #[error("the file is empty, and the provider does not say that it should be")]
@@ -62,9 +68,9 @@ impl TransferError {
                 ErrorKind::MediaUnavailable
             }
             Self::Document { .. } | Self::DocumentBody { .. } => ErrorKind::NotMedia,
-            Self::SizeMismatch { .. } => ErrorKind::SizeMismatch,
+            Self::SizeMismatch { .. } | Self::TooLong { .. } => ErrorKind::SizeMismatch,
             Self::Truncated { .. } | Self::Empty => ErrorKind::Truncated,
-            Self::Changed => ErrorKind::SourceChanged,
+            Self::Changed | Self::Unjoinable { .. } => ErrorKind::SourceChanged,
             Self::Stalled { .. } => ErrorKind::Stalled,
             Self::Task(_) | Self::Lost => ErrorKind::Internal,
         }
@@ -79,12 +85,13 @@ impl TransferError {
         }
     }
 
-    /// The real size, when that is what was wrong.
+    /// The real size, when that is what was wrong; the least that it can be where the rest of the
+    /// body was not read.
     pub const fn mismatched_size_bytes(&self) -> Option<u64> {
-        if let Self::SizeMismatch { actual, .. } = self {
-            Some(*actual)
-        } else {
-            None
+        match self {
+            Self::SizeMismatch { actual, .. } => Some(*actual),
+            Self::TooLong { declared } => Some(declared.saturating_add(1)),
+            _ => None,
         }
     }
 
@@ -92,6 +99,33 @@ impl TransferError {
     /// answers with somebody's page.
     pub(super) const fn is_dead_link(&self) -> bool {
         matches!(self, Self::Expired { .. } | Self::Document { .. })
+    }
+
+    /// Whether the host may serve this request when it serves fewer at the same time: the
+    /// connection was refused, or nothing came on it.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Throttled { .. }
+                | Self::Unreachable(_)
+                | Self::Status {
+                    status: StatusCode::SERVICE_UNAVAILABLE
+                }
+                | Self::Stalled { received: 0, .. }
+                | Self::Truncated { received: 0, .. }
+        )
+    }
+
+    /// Why a range cannot be had from this host, if that is what the error says: a plain GET may
+    /// be served all the same.
+    pub(super) fn refuses_ranges(&self) -> Option<StepReason> {
+        match self {
+            Self::WrongRange => Some(StepReason::Ranges),
+            Self::Status { status } if refuses_range_header(*status) => {
+                Some(StepReason::RangeStatus)
+            }
+            _ => None,
+        }
     }
 
     /// Whether asking for the rest again may help.
@@ -108,7 +142,9 @@ impl TransferError {
             | Self::Document { .. }
             | Self::DocumentBody { .. }
             | Self::SizeMismatch { .. }
+            | Self::TooLong { .. }
             | Self::Changed
+            | Self::Unjoinable { .. }
             | Self::Endless
             | Self::Empty
             | Self::Task(_)
@@ -117,14 +153,25 @@ impl TransferError {
     }
 }
 
-/// A refusal by the guard arrives wrapped in the client's error; the link must not.
-pub(super) fn unreachable(error: reqwest::Error) -> TransferError {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(refused) = cause.downcast_ref::<LinkRefused>() {
-            return TransferError::Refused(refused.clone());
+/// Statuses of a host that does not accept `Range` or `If-Range`; not those that say something of
+/// the link, the file or the host's load.
+const fn refuses_range_header(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        400 | 405 | 406 | 409 | 411..=413 | 416..=418 | 422 | 428 | 431 | 501 | 505
+    )
+}
+
+/// A refusal by the guard arrives wrapped in the client's error.
+impl From<HttpError> for TransferError {
+    fn from(error: HttpError) -> Self {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            if let Some(refused) = cause.downcast_ref::<LinkRefused>() {
+                return Self::Refused(refused.clone());
+            }
+            source = cause.source();
         }
-        source = cause.source();
+        Self::Unreachable(error)
     }
-    TransferError::Unreachable(error.without_url())
 }

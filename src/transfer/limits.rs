@@ -1,20 +1,17 @@
 //! What the process allows its media connections, all recordings together, and what they did.
 
-use std::collections::HashMap;
 use std::num::{NonZeroU16, NonZeroU64};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
+use super::host::{Hosts, Step};
 use crate::bandwidth::Bandwidth;
 
 /// Limits of all media connections of this process.
 #[derive(Debug)]
 pub(super) struct Limits {
     pub(super) bandwidth: Bandwidth,
-    per_host: NonZeroU16,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    pub(super) hosts: Hosts,
     pub(super) traffic: Traffic,
 }
 
@@ -30,42 +27,16 @@ struct Counters {
     received_bytes: AtomicU64,
     breaks: AtomicU64,
     dead_links: AtomicU64,
-}
-
-/// Leave to use one connection to a host; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Slot {
-    traffic: Traffic,
-    _permit: OwnedSemaphorePermit,
+    steps: [AtomicU64; Step::ALL.len()],
 }
 
 impl Limits {
     pub(super) fn new(bytes_per_second: Option<NonZeroU64>, per_host: NonZeroU16) -> Self {
+        let traffic = Traffic::default();
         Self {
             bandwidth: Bandwidth::new(bytes_per_second),
-            per_host,
-            hosts: Mutex::default(),
-            traffic: Traffic::default(),
-        }
-    }
-
-    /// Waits for a free connection to a host, first come first served.
-    ///
-    /// # Panics
-    /// Never: the semaphores are not closed.
-    pub(super) async fn slot(&self, host: &str) -> Slot {
-        let slots = {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = hosts.entry(host.to_owned());
-            let all = usize::from(self.per_host.get());
-            Arc::clone(known.or_insert_with(|| Arc::new(Semaphore::new(all))))
-        };
-        let permit = slots.acquire_owned().await;
-        let traffic = self.traffic.clone();
-        traffic.counters.open.fetch_add(1, Ordering::Relaxed);
-        Slot {
+            hosts: Hosts::new(per_host, traffic.clone()),
             traffic,
-            _permit: permit.expect("a host's semaphore is never closed"),
         }
     }
 }
@@ -91,6 +62,23 @@ impl Traffic {
         self.counters.dead_links.load(Ordering::Relaxed)
     }
 
+    /// How often a transfer stepped down to this rung of a media host.
+    pub fn steps(&self, to: Step) -> u64 {
+        self.counters.steps[to as usize].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stepped(&self, to: Step) {
+        self.counters.steps[to as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn opened(&self) {
+        self.counters.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.counters.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub(super) fn received(&self, bytes: usize) {
         let counter = &self.counters.received_bytes;
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -102,32 +90,5 @@ impl Traffic {
 
     pub(super) fn link_died(&self) {
         self.counters.dead_links.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.traffic.counters.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    const ONE: NonZeroU16 = NonZeroU16::MIN;
-
-    #[tokio::test]
-    async fn a_host_has_no_more_connections_than_allowed() {
-        let limits = Limits::new(None, ONE);
-        let slot = limits.slot("a").await;
-        assert!(limits.slot("a").now_or_never().is_none());
-        let other = limits.slot("b").now_or_never();
-        assert_eq!(limits.traffic.open_connections(), 2);
-        drop((slot, other));
-        assert_eq!(limits.traffic.open_connections(), 0);
-        assert!(limits.slot("a").now_or_never().is_some());
     }
 }

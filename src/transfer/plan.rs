@@ -1,7 +1,10 @@
 //! Which part of the file is fetched next: in order, each with a buffer for its bytes.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
 use crate::digest::Crc64Nvme;
@@ -10,7 +13,9 @@ use crate::memory::{Buffer, MemoryShare};
 /// The parts that are still to be fetched.
 #[derive(Debug)]
 pub(super) struct Plan {
-    next: Mutex<Next>,
+    /// Held while waiting for memory, so that it is taken in the order of the parts.
+    turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
     part_bytes: u64,
     /// Size of the whole file; `None` while nobody knows it.
     total_bytes: Option<u64>,
@@ -18,10 +23,13 @@ pub(super) struct Plan {
 }
 
 #[derive(Debug)]
-struct Next {
+struct State {
+    /// The next part to be fetched.
     number: u32,
     /// The answer that was opened at the first part: for whoever fetches that.
     open: Option<Body>,
+    /// Parts being fetched, each with the token that withdraws it.
+    fetching: BTreeMap<u32, CancellationToken>,
 }
 
 /// A part that somebody is going to fetch.
@@ -38,6 +46,8 @@ pub(super) struct Assignment {
     crc64nvme: Crc64Nvme,
     /// An answer that begins with it, if there is one already.
     pub(super) open: Option<Body>,
+    /// Cancelled when the plan goes back to an earlier part: this one is assigned again.
+    pub(super) withdrawn: CancellationToken,
 }
 
 /// A piece of the file, its memory taken from the budget until the last of its bytes is dropped.
@@ -88,9 +98,11 @@ impl Plan {
         share: MemoryShare,
     ) -> Self {
         Self {
-            next: Mutex::new(Next {
+            turn: tokio::sync::Mutex::default(),
+            state: Mutex::new(State {
                 number: first,
                 open,
+                fetching: BTreeMap::new(),
             }),
             part_bytes: part_bytes.max(1),
             total_bytes,
@@ -107,25 +119,62 @@ impl Plan {
     /// The next part, with its buffer. Buffers are taken in the order of the parts: the first part
     /// that is missing always has one, so that it can be waited for.
     pub(super) async fn next(&self) -> Option<Assignment> {
-        let mut next = self.next.lock().await;
-        let number = next.number;
-        let offset = u64::from(number - 1) * self.part_bytes;
-        let bytes = match self.total_bytes {
-            Some(total) if offset >= total => return None,
-            Some(total) => self.part_bytes.min(total - offset),
-            None => self.part_bytes,
-        };
-        let buffer = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let buffer = self.share.take(buffer).await;
-        next.number += 1;
-        Some(Assignment {
-            open: next.open.take(),
-            number,
-            offset,
-            bytes,
-            buffer,
-            crc64nvme: Crc64Nvme::EMPTY,
-        })
+        let _turn = self.turn.lock().await;
+        loop {
+            let number = self.state().number;
+            let offset = u64::from(number - 1) * self.part_bytes;
+            let bytes = match self.total_bytes {
+                Some(total) if offset >= total => return None,
+                Some(total) => self.part_bytes.min(total - offset),
+                None => self.part_bytes,
+            };
+            let buffer = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let buffer = self.share.take(buffer).await;
+            let mut state = self.state();
+            if state.number != number {
+                // The plan went back meanwhile, to a part of another size perhaps.
+                continue;
+            }
+            state.number += 1;
+            let withdrawn = CancellationToken::new();
+            state.fetching.insert(number, withdrawn.clone());
+            return Some(Assignment {
+                open: state.open.take(),
+                number,
+                offset,
+                bytes,
+                buffer,
+                crc64nvme: Crc64Nvme::EMPTY,
+                withdrawn,
+            });
+        }
+    }
+
+    /// Announces by `tell` that a part is complete, unless it was withdrawn.
+    pub(super) fn complete(&self, assignment: Assignment, tell: impl FnOnce(Part)) {
+        let mut state = self.state();
+        if !assignment.withdrawn.is_cancelled() {
+            state.fetching.remove(&assignment.number);
+            tell(assignment.into_part());
+        }
+    }
+
+    /// Goes back to a part that cannot be fetched now: it and all later ones are assigned again,
+    /// and their memory is free until then. Announced by `tell`, so that later parts that are
+    /// complete are dropped too: otherwise they might hold the memory that this one needs.
+    pub(super) fn go_back(&self, to: &Assignment, tell: impl FnOnce(u32)) {
+        let mut state = self.state();
+        if !to.withdrawn.is_cancelled() {
+            state.number = to.number;
+            for withdrawn in state.fetching.split_off(&to.number).into_values() {
+                withdrawn.cancel();
+            }
+            tell(to.number);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,5 +208,33 @@ mod tests {
     #[tokio::test]
     async fn a_file_of_unknown_size_goes_on() {
         assert_eq!(sizes(1, None, 2).await, [(0, 100), (100, 100)]);
+    }
+
+    #[tokio::test]
+    async fn plan_that_goes_back_assigns_the_part_and_all_later_ones_again() {
+        let share = MemoryBudget::new(1 << 20).share(8);
+        let plan = Plan::new(1, None, 100, Some(450), share);
+        let mut parts = Vec::new();
+        for _ in 0..5 {
+            parts.push(plan.next().await.unwrap());
+        }
+        assert!(plan.next().await.is_none());
+        let last = parts.pop().unwrap();
+        let [first, second, third, fourth] = parts.try_into().unwrap();
+        let mut told = Vec::new();
+        plan.complete(third, |part| told.push(part.number));
+        plan.go_back(&second, |number| told.push(number));
+        assert!(!first.withdrawn.is_cancelled());
+        assert!(fourth.withdrawn.is_cancelled() && last.withdrawn.is_cancelled());
+        plan.complete(fourth, |_| panic!("it was withdrawn"));
+        plan.go_back(&last, |_| panic!("it was withdrawn"));
+        plan.complete(first, |part| told.push(part.number));
+        assert_eq!(told, [3, 2, 1]);
+        for (number, bytes) in [(2, 100), (3, 100), (4, 100), (5, 50)] {
+            let part = plan.next().await.unwrap();
+            assert_eq!((part.number, part.bytes), (number, bytes));
+            assert_eq!(part.buffer.room() as u64, bytes);
+        }
+        assert!(plan.next().await.is_none());
     }
 }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use reqwest::StatusCode;
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, LAST_MODIFIED};
 
-use super::answer::{self, coverage, has_an_end, refuse_document};
+use super::answer::{self, Coverage, coverage, has_an_end, refuse_document};
 use super::body::Body;
 use super::client::MediaClient;
 use super::container::{self, FileFormat, HEAD_BYTES, SHORT_HEAD_BYTES};
 use super::error::TransferError;
-use super::limits::Slot;
+use super::host::{Host, Slot, StepReason};
+use super::http::Response;
 use super::link::LinkHolder;
 use super::window::Download;
 use crate::checkpoint::Validator;
@@ -17,11 +19,13 @@ use crate::memory::MemoryBudget;
 use crate::progress::Progress;
 use crate::signed_url::SignedUrl;
 
-/// What the provider declared about the file.
+/// What the provider declared about the file, and how it is to be fetched.
 #[derive(Debug, Clone, Default)]
 pub struct Expected {
     pub size_bytes: Option<u64>,
     pub format: Option<String>,
+    /// Fetches the file by one plain GET: answers of this host could not be joined.
+    pub plain: bool,
 }
 
 /// Where to go on in a file that was fetched in part.
@@ -46,11 +50,37 @@ pub struct Source {
 pub(super) struct File {
     pub(super) client: MediaClient,
     pub(super) link: LinkHolder,
-    pub(super) host: String,
+    pub(super) host: Arc<Host>,
     /// Size of the whole file as far as anybody has named it.
     pub(super) size_bytes: Option<u64>,
     /// `None`: answers cannot be joined.
     pub(super) validator: Option<Validator>,
+    /// `Last-Modified` of the first answer.
+    modified: Option<HeaderValue>,
+}
+
+/// The first answer to a link, its headers checked.
+struct First {
+    response: Response,
+    covers: Coverage,
+    validator: Option<Validator>,
+}
+
+impl First {
+    /// `None`: the answer covers something else than a whole file or the range from `asked` on.
+    fn read(response: Response, asked: u64) -> Result<Option<Self>, TransferError> {
+        refuse_document(response.headers())?;
+        Ok(coverage(&response, asked).ok().map(|covers| Self {
+            validator: answer::validator(response.headers()),
+            response,
+            covers,
+        }))
+    }
+
+    /// Whether later answers can be joined with it, or none is needed.
+    fn is_enough(&self) -> bool {
+        !self.covers.partial || self.validator.is_some() || self.covers.end == self.covers.total
+    }
 }
 
 impl MediaClient {
@@ -67,46 +97,60 @@ impl MediaClient {
         first_bytes: u64,
         resume: Option<&Resume>,
     ) -> Result<Source, TransferError> {
-        let host = host_of(link);
-        let slot = self.limits.slot(&host).await;
-        let offset = resume.map_or(0, |resume| resume.offset_bytes);
-        let range = offset..offset.saturating_add(first_bytes.max(1));
-        let if_range = resume.map(|resume| &resume.validator);
-        let mut response = self.get(link, Some(range), if_range).await?;
-        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE && resume.is_none() {
-            // An empty file has no byte 0: ask for it plainly.
-            response = self.get(link, None, None).await?;
-        }
-        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            // It was longer when it was fetched in part.
-            return Err(TransferError::Changed);
-        }
-        refuse_document(response.headers())?;
-        let mut covers = coverage(&response, offset)?;
-        let mut found = answer::validator(response.headers());
-        if let Some(resume) = resume {
-            let same = response.status() == StatusCode::PARTIAL_CONTENT
-                && covers.total == Some(resume.size_bytes)
-                && found
-                    .as_ref()
-                    .is_none_or(|found| *found == resume.validator);
-            if !same {
-                return Err(TransferError::Changed);
+        let host = self.limits.hosts.named(&host_of(link));
+        let mut narrowed = None;
+        loop {
+            let slot = host.slot().await;
+            let opened = self.open_at(&host, link, expected, first_bytes, resume);
+            match opened.await {
+                Ok((file, first, format)) => {
+                    return Ok(Source {
+                        file,
+                        first,
+                        slot,
+                        format,
+                    });
+                }
+                // It serves others instead: wait until one of them has ended.
+                Err(error) if narrowed.is_none() && error.is_refusal() && host.answers() > 0 => {
+                    narrowed = Some(host.narrow());
+                }
+                Err(error) => {
+                    if let Some(former) = narrowed.flatten() {
+                        host.widen(former);
+                    }
+                    return Err(error);
+                }
             }
-            found = Some(resume.validator.clone());
-        } else if !covers.partial {
-            // It knows no ranges: a second answer would begin at the front again.
-            found = None;
-        } else if found.is_none() && covers.end != covers.total {
-            response = self.get(link, None, None).await?;
-            refuse_document(response.headers())?;
-            covers = coverage(&response, 0)?;
         }
+    }
+
+    async fn open_at(
+        &self,
+        host: &Arc<Host>,
+        link: &SignedUrl,
+        expected: &Expected,
+        first_bytes: u64,
+        resume: Option<&Resume>,
+    ) -> Result<(File, Body, FileFormat), TransferError> {
+        let plain = expected.plain || host.is_plain();
+        let first = match resume {
+            Some(_) if plain => return Err(TransferError::Changed),
+            Some(resume) => self.first_resumed(link, first_bytes, resume).await?,
+            None if plain => self.first_plain(link).await?,
+            None => self.first_range(host, link, first_bytes).await?,
+        };
+        let First {
+            response,
+            covers,
+            validator,
+        } = first;
         let mismatch = size_mismatch(expected.size_bytes, covers.total)?;
         if covers.end.is_none() && expected.size_bytes.is_none() && !has_an_end(&response) {
             return Err(TransferError::Endless);
         }
-        let mut first = Body::new(response, covers, self.idle_timeout);
+        let modified = response.headers().get(LAST_MODIFIED).cloned();
+        let mut first = Body::new(response, covers, self.idle_timeout, host.answering());
         if let Some(declared) = expected.size_bytes.filter(|_| mismatch.is_none()) {
             first.expect_end(declared);
         }
@@ -129,17 +173,91 @@ impl MediaClient {
         if let Some(mismatch) = mismatch {
             return Err(mismatch);
         }
-        Ok(Source {
-            file: File {
-                client: self.clone(),
-                link: LinkHolder::new(link.clone()),
-                host,
-                size_bytes: covers.total.or(expected.size_bytes),
-                validator: found,
+        let file = File {
+            client: self.clone(),
+            link: LinkHolder::new(link.clone()),
+            host: Arc::clone(host),
+            size_bytes: covers.total.or(expected.size_bytes),
+            validator,
+            modified,
+        };
+        Ok((file, first, format))
+    }
+
+    /// Asks for the first range of the file. A host that does not serve it is asked plainly.
+    async fn first_range(
+        &self,
+        host: &Host,
+        link: &SignedUrl,
+        first_bytes: u64,
+    ) -> Result<First, TransferError> {
+        let mut refused = None;
+        match self.get(link, Some(0..first_bytes.max(1)), None).await {
+            // An empty file has no byte 0.
+            Ok(response) if response.status() == StatusCode::RANGE_NOT_SATISFIABLE => {}
+            Ok(response) => match First::read(response, 0)? {
+                Some(first) if first.is_enough() => {
+                    let joinable = first.covers.partial;
+                    return Ok(First {
+                        // It knows no ranges: a second answer would begin at the front again.
+                        validator: first.validator.filter(|_| joinable),
+                        ..first
+                    });
+                }
+                Some(_) => {}
+                None => refused = Some(StepReason::Ranges),
             },
-            first,
-            slot,
-            format,
+            Err(error) => refused = Some(error.refuses_ranges().ok_or(error)?),
+        }
+        let first = self.first_plain(link).await?;
+        if let Some(reason) = refused {
+            host.go_plain(reason, true);
+        }
+        Ok(first)
+    }
+
+    /// Asks for the whole file.
+    async fn first_plain(&self, link: &SignedUrl) -> Result<First, TransferError> {
+        let response = self.get(link, None, None).await?;
+        let first = First::read(response, 0)?;
+        match first.filter(|first| first.covers.end == first.covers.total) {
+            Some(first) => Ok(First {
+                validator: None,
+                ..first
+            }),
+            None => Err(TransferError::WrongRange),
+        }
+    }
+
+    /// Asks for the bytes from where an earlier attempt stopped.
+    async fn first_resumed(
+        &self,
+        link: &SignedUrl,
+        first_bytes: u64,
+        resume: &Resume,
+    ) -> Result<First, TransferError> {
+        let offset = resume.offset_bytes;
+        let range = offset..offset.saturating_add(first_bytes.max(1));
+        let response = match self.get(link, Some(range), Some(&resume.validator)).await {
+            Err(error) if error.refuses_ranges().is_some() => return Err(TransferError::Changed),
+            response => response?,
+        };
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            // It was longer when it was fetched in part.
+            return Err(TransferError::Changed);
+        }
+        let first = First::read(response, offset)?.filter(|first| {
+            first.covers.partial
+                && first.covers.total == Some(resume.size_bytes)
+                && first
+                    .validator
+                    .as_ref()
+                    .is_none_or(|found| *found == resume.validator)
+        });
+        let first = first.ok_or(TransferError::Changed)?;
+        Ok(First {
+            validator: Some(resume.validator.clone()),
+            ..first
         })
     }
 }
@@ -193,20 +311,31 @@ impl File {
             .get(link, Some(offset..end), Some(validator))
             .await?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            return Err(TransferError::Changed);
+            return Err(TransferError::WrongRange);
         }
         refuse_document(response.headers())?;
         let found = answer::validator(response.headers());
         let covers = coverage(&response, offset)?;
         let other_size = covers.total.is_some() && covers.total != self.size_bytes;
         if other_size || !is_same(validator, found.as_ref()) {
-            return Err(TransferError::Changed);
+            let reason = StepReason::Validators;
+            // A file that was replaced says nothing of its host.
+            let modified = response.headers().get(LAST_MODIFIED);
+            let replaced = other_size || self.modified.as_ref() != modified;
+            self.host.go_plain(reason, !replaced);
+            return Err(TransferError::Unjoinable { reason });
         }
         if !covers.partial {
             // The same file from its front: reading up to the offset would fetch it twice.
             return Err(TransferError::WrongRange);
         }
-        Ok(Body::new(response, covers, self.client.idle_timeout))
+        let answer = self.host.answering();
+        Ok(Body::new(
+            response,
+            covers,
+            self.client.idle_timeout,
+            answer,
+        ))
     }
 }
 
@@ -235,6 +364,9 @@ fn size_mismatch(
     }
 }
 
+/// Host and port, which tell one server from another.
 fn host_of(link: &SignedUrl) -> String {
-    link.expose().host_str().unwrap_or_default().to_owned()
+    let url = link.expose();
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default())
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::body::Body;
 use super::connection::{Connection, News};
 use super::error::TransferError;
-use super::limits::Slot;
+use super::host::Slot;
 use super::plan::{Part, Plan};
 use super::source::File;
 use crate::memory::MemoryBudget;
@@ -63,7 +63,8 @@ impl Download {
             (Some(_), Some(size)) => {
                 let left = size.div_ceil(part_bytes.get()).saturating_sub(parts_before);
                 let left = usize::try_from(left).unwrap_or(usize::MAX);
-                file.client.connections.min(left).max(1)
+                let connections = file.client.connections.min(file.host.connections());
+                connections.min(left).max(1)
             }
             // One stream.
             _ => 1,
@@ -89,6 +90,7 @@ impl Download {
                 slot: slot.take(),
                 fetching: None,
                 open: None,
+                yields: 0,
             };
             connections.spawn(connection.run());
         }
@@ -128,6 +130,7 @@ impl Download {
                 Some(News::Fetched(part)) => {
                     self.waiting.insert(part.number, part);
                 }
+                Some(News::WentBack { to }) => drop(self.waiting.split_off(&to)),
                 Some(News::Ended { parts }) => self.parts = Some(parts),
                 Some(News::LinkDied { generation, error }) => {
                     if generation == self.file.link.current().generation {

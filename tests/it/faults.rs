@@ -94,7 +94,7 @@ const TABLE: &[(&str, Ends)] = &[
     ("media-json-error", Retries("not_media")),
     ("media-shorter-by:5", Retries("size_mismatch")),
     ("media-ignore-range", Archived),
-    ("media-wrong-content-range", Retries("media_unavailable")),
+    ("media-wrong-content-range", Archived),
     ("media-short-range:1000", Archived),
     ("media-changes", Archived),
     ("media-etag-changes", Archived),

@@ -2,6 +2,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod line;
+pub(crate) mod media_host;
 pub(crate) mod postgres;
 pub(crate) mod real_store;
 pub(crate) mod s3;

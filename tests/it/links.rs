@@ -15,8 +15,9 @@ use recording_archiver::transfer::LinkPolicy;
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
+use crate::harness::media_host::{MediaHost, MediaReply, MediaRequest, add_at, mp4};
 use crate::harness::s3::on_server_threads;
-use crate::harness::world::{PART, World};
+use crate::harness::world::{MIB, PART, World};
 
 mod hostile;
 
@@ -319,5 +320,36 @@ async fn what_calls_itself_a_document_is_no_media_whatever_its_bytes() {
         let kind = report.failure.map(|failure| failure.kind);
         assert_eq!(kind, Some(ErrorKind::NotMedia), "{content_type}");
         world.demand_nothing_stored(id).await;
+    }
+}
+
+#[tokio::test]
+async fn signed_link_is_requested_byte_for_byte() {
+    let world = World::local().await;
+    let bytes = mp4(3 * MIB);
+    let host = MediaHost::start(bytes.clone(), None, |request: &MediaRequest, size| {
+        MediaReply::regular(request, size).etag("one")
+    })
+    .await;
+    for target in [
+        "/a/./b/../c//%2e%2e/it's.mp4?Policy='a'&Signature=~%7e|{}[]^\\",
+        "/a\\b?c/../d",
+        "/?Expires=1&Expires=1",
+        "/%E4?%zz&+",
+    ] {
+        let id = add_at(&world, &host, &bytes, Some(3 * MIB)).await;
+        let link = MetadataFault::Uri(format!("http://{}{target}#part", host.address));
+        world.simulator.clear_faults();
+        world.simulator.inject(id, link, Times::Always);
+        let seen = host.requests().len();
+        let archiver = world.archiver_with(|it| it.storage.part_size_bytes = MIB);
+        world.attempt(&archiver).await;
+        world.demand_archived(id).await;
+        let requests = host.requests().split_off(seen);
+        assert_eq!(requests.len(), 3, "{target}");
+        for request in requests {
+            assert_eq!(request.target, target);
+            assert_eq!(request.headers["host"], host.address.to_string());
+        }
     }
 }

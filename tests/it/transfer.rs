@@ -1,8 +1,10 @@
 //! The engine over real sockets: trouble in the middle and what it costs, and the limits it keeps.
 
+mod ladder;
 mod limits;
 mod restarts;
 mod trouble;
+mod whole;
 
 use std::num::NonZeroU16;
 use std::time::Duration;

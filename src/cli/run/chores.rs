@@ -142,7 +142,7 @@ impl Chores {
             bell.notified().await;
             let repricing = upkeep::reprice(pool, signalwire, storage, REPRICE_PAUSE);
             let chore = self.of_project("reprice");
-            if let Some(done) = self.in_turn(chore, repricing).await {
+            if let Some(done) = Box::pin(self.in_turn(chore, repricing)).await {
                 tracing::info!(done.asked, done.gone, done.left, "asked for costs again");
             }
         }

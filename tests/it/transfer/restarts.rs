@@ -45,26 +45,39 @@ async fn media_that_changes_in_the_middle_is_begun_anew_in_the_same_attempt() {
 }
 
 #[tokio::test]
-async fn media_that_changes_again_ends_the_attempt_and_leaves_nothing() {
+async fn media_that_changes_with_every_answer_is_archived_by_one_plain_get() {
     for world in [World::local().await, World::s3().await] {
         let id = add(&world, SIZE).await;
-        // On one connection: the second part of both tries.
-        inject(&world, id, "media-changesx2,every=2");
+        let before = world.simulator.media_sha256(id);
+        inject(&world, id, "media-changesxalways,after=1");
         let report = world.attempt(&archiver(&world, 1)).await;
-        assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
-        let kind = report.failure.map(|failure| failure.kind);
-        assert_eq!(kind, Some(ErrorKind::SourceChanged));
-        assert_eq!(report.bytes_fetched, 2 * PART);
-        let row = world.row(id).await;
-        assert_eq!((row.state.as_str(), row.attempts), ("pending", 1));
-        assert_eq!(row.error_kind.as_deref(), Some("source_changed"));
-        world.demand_nothing_stored(id).await;
+        assert_eq!(report.outcome, Outcome::Archived, "{report:?}");
+        // The first part of the first version, and all of the last one.
+        assert_eq!(report.bytes_fetched, PART + SIZE);
+        let counts = world.simulator.counts(id);
+        assert_eq!(counts.media_requests, 3, "{counts:?}");
+        assert_eq!(counts.ranges.len(), 2, "{counts:?}");
+        assert_ne!(world.simulator.media_sha256(id), before);
+        world.demand_archived(id).await;
+        assert_eq!(world.attempts(id).await.len(), 1);
+    }
+}
 
-        world.make_due().await;
-        let report = world.attempt(&archiver(&world, 1)).await;
-        assert_eq!(report.bytes_fetched, SIZE, "{report:?}");
+#[tokio::test]
+async fn media_that_changes_does_not_lower_the_rung_of_its_host() {
+    let world = World::s3().await;
+    let archiver = archiver(&world, 4);
+    for fault in ["media-changes,after=2", "media-shorter-by:5,after=2"] {
+        let id = add(&world, SIZE).await;
+        inject(&world, id, fault);
+        let report = world.attempt(&archiver).await;
+        assert_eq!(report.outcome, Outcome::Archived, "{fault}: {report:?}");
         world.demand_archived(id).await;
     }
+    let id = add(&world, SIZE).await;
+    world.attempt(&archiver).await;
+    world.demand_archived(id).await;
+    assert_eq!(world.simulator.counts(id).ranges.len(), 5);
 }
 
 #[tokio::test]
