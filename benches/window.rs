@@ -71,6 +71,7 @@ fn client(connections: u16) -> MediaClient {
         connections_per_host: NonZeroU16::MAX,
         memory_limit_bytes: 256 * MIB,
         idle_timeout: Duration::from_secs(30),
+        min_bytes_per_second: 1024,
         bandwidth_limit_bytes: None,
     };
     let links = LinkPolicy {

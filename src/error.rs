@@ -210,7 +210,9 @@ impl ErrorKind {
                 "nothing: it is fetched again, from where it broke if the source allows"
             }
             Self::SourceChanged => "nothing: it is fetched again from the start",
-            Self::Stalled => "check the network; raise transfer.idle_timeout on slow lines",
+            Self::Stalled => {
+                "check the network; lower transfer.min_rate or raise transfer.idle_timeout on slow lines"
+            }
             Self::StorageUnavailable => "check the store and storage.endpoint; it is tried again",
             Self::StorageDenied => {
                 "check the storage credentials and their rights on the bucket, or who owns the directory"

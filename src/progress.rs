@@ -14,6 +14,11 @@ mod stage;
 use stage::StageClock;
 pub use stage::{Stage, StageTimes};
 
+/// Before this an average says little.
+const SLOW_AFTER: Duration = Duration::from_mins(5);
+/// A transfer below this takes more than four hours for a GiB.
+const SLOW_BYTES_PER_SECOND: u64 = 64 * 1024;
+
 /// One transfer's counters.
 #[derive(Debug)]
 pub struct Progress {
@@ -86,6 +91,16 @@ impl Progress {
     /// Size of the whole recording, as far as known.
     pub fn total_bytes(&self) -> Option<u64> {
         Some(self.total_bytes.load(Ordering::Relaxed)).filter(|total| *total > 0)
+    }
+
+    /// Whether media have been fetched for [`SLOW_AFTER`] or longer at less than
+    /// [`SLOW_BYTES_PER_SECOND`] on average.
+    pub fn is_slow(&self) -> bool {
+        let elapsed = self.begun_at.elapsed();
+        let average = self.received_bytes() / elapsed.as_secs().max(1);
+        self.how_far().stage == Some(Stage::Transfer)
+            && elapsed >= SLOW_AFTER
+            && average < SLOW_BYTES_PER_SECOND
     }
 
     /// The story has come to this stage.
@@ -186,6 +201,11 @@ impl Board {
         self.lock().len()
     }
 
+    /// Number of slow transfers ([`Progress::is_slow`]).
+    pub fn slow(&self) -> usize {
+        self.lock().values().filter(|it| it.is_slow()).count()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
@@ -234,5 +254,29 @@ impl Drop for Place {
             ended.sized.fetch_add(1, Ordering::Relaxed);
             ended.size_bytes.fetch_add(size, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn transfer_is_slow_by_its_average_after_five_minutes() {
+        let board = Board::default();
+        let place = board.enter(RecordingId::from(uuid::Uuid::nil()));
+        let progress = place.progress();
+        progress.enter(Stage::Transfer);
+        tokio::time::advance(SLOW_AFTER - Duration::from_millis(1)).await;
+        assert_eq!(board.slow(), 0);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        progress.add(SLOW_BYTES_PER_SECOND * 300 - 1);
+        assert_eq!(board.slow(), 1);
+        progress.add(1);
+        assert_eq!(board.slow(), 0);
+        tokio::time::advance(SLOW_AFTER).await;
+        assert_eq!(board.slow(), 1);
+        progress.enter(Stage::Publish);
+        assert_eq!(board.slow(), 0);
     }
 }

@@ -265,6 +265,9 @@ impl Checker<'_> {
             }),
             memory_limit_bytes,
             idle_timeout: self.duration("transfer.idle_timeout", Duration::from_millis(1)),
+            min_bytes_per_second: self
+                .value("transfer.min_rate", value::size_or_off)
+                .unwrap_or(0),
             bandwidth_limit_bytes: self
                 .value("transfer.bandwidth_limit", value::size_or_off)
                 .and_then(NonZeroU64::new),

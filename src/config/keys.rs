@@ -169,6 +169,7 @@ pub(super) static KEYS: &[Key] = &[
     ),
     Key::new("transfer.memory_limit", Quantity, Some("256MiB"), Restart),
     Key::new("transfer.idle_timeout", Quantity, Some("30s"), Restart),
+    Key::new("transfer.min_rate", Quantity, Some("1KiB"), Restart),
     Key::new("transfer.bandwidth_limit", Quantity, Some("off"), Reload),
     Key::new("worker.concurrency", Integer, Some("8"), Reload),
     Key::new("worker.schedule", Text, Some("*/30 * * * * *"), Reload),

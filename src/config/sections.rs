@@ -204,8 +204,10 @@ pub struct TransferConfig {
     /// The memory for a process that transfers: three eighths of it for parts in flight, the rest for
     /// connections and all else. The three eighths hold one part at least.
     pub memory_limit_bytes: u64,
-    /// A connection on which (next to) no byte moves for this long is broken.
+    /// A connection that is slower than `min_bytes_per_second` for this long is broken.
     pub idle_timeout: Duration,
+    /// 0 means that any byte within `idle_timeout` is enough.
+    pub min_bytes_per_second: u64,
     /// Media bytes received per second, of all recordings together; `None` means no limit.
     pub bandwidth_limit_bytes: Option<NonZeroU64>,
 }

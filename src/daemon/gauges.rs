@@ -58,6 +58,7 @@ impl Gauges {
         let breaker = &self.archiver.breaker;
         metrics.show_claiming(&Claiming {
             leases: self.board.len(),
+            slow_transfers: self.board.slow(),
             concurrency: self.concurrency,
             halted: service.readiness.halted(),
             api_breaker_open: breaker.is_open(ErrorKind::ApiUnavailable),

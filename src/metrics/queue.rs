@@ -30,6 +30,7 @@ pub(super) struct QueueGauges {
     observed: Gauge,
     database_up: Gauge,
     leases: Gauge,
+    slow_transfers: Gauge,
     concurrency_limit: Gauge,
     halted: Family<KindLabel, Gauge>,
     breakers: Family<SideLabel, Gauge>,
@@ -40,6 +41,8 @@ pub(super) struct QueueGauges {
 pub struct Claiming {
     /// Recordings it holds.
     pub leases: usize,
+    /// Those whose media come slowly.
+    pub slow_transfers: usize,
     /// As many as it may hold.
     pub concurrency: usize,
     pub halted: Option<ErrorKind>,
@@ -101,6 +104,11 @@ impl QueueGauges {
             gauges.leases.clone(),
         );
         registry.register(
+            "slow_transfers",
+            "Transfers that have run for 5 minutes or longer at less than 64 KiB/s on average",
+            gauges.slow_transfers.clone(),
+        );
+        registry.register(
             "concurrency_limit",
             "worker.concurrency",
             gauges.concurrency_limit.clone(),
@@ -141,6 +149,7 @@ impl QueueGauges {
     pub(super) fn claiming(&self, now: &Claiming) {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.leases.set(number(now.leases));
+        self.slow_transfers.set(number(now.slow_transfers));
         self.concurrency_limit.set(number(now.concurrency));
         for kind in HALTING {
             let label = KindLabel {

@@ -7,14 +7,12 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 use super::answer::Coverage;
+use super::client::MediaClient;
 use super::error::TransferError;
 use super::host::OpenAnswer;
 use super::http::{Response, chunk};
 use super::limits::Limits;
 use crate::progress::Progress;
-
-/// A connection that brings fewer bytes a second than this for the idle time-out stands still.
-const LEAST_BYTES_PER_SECOND: f64 = 1024.0;
 
 /// An answer's body, read in order.
 pub(super) struct Body {
@@ -49,7 +47,7 @@ impl Body {
     pub(super) fn new(
         response: Response,
         covers: Coverage,
-        idle_timeout: Duration,
+        client: &MediaClient,
         answer: OpenAnswer,
     ) -> Self {
         Self {
@@ -60,7 +58,7 @@ impl Body {
             unannounced: covers.end.is_none(),
             partial: covers.partial,
             received: 0,
-            watch: Watch::new(idle_timeout),
+            watch: Watch::new(client.idle_timeout, client.least_bytes()),
             answer,
         }
     }
@@ -226,16 +224,10 @@ impl fmt::Debug for Body {
 }
 
 impl Watch {
-    fn new(idle_timeout: Duration) -> Self {
+    const fn new(idle_timeout: Duration, least_bytes: u64) -> Self {
         Self {
             idle_timeout,
-            // What it comes to is far below 2^52.
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a small positive number"
-            )]
-            least_bytes: (idle_timeout.as_secs_f64() * LEAST_BYTES_PER_SECOND).max(1.0) as u64,
+            least_bytes,
             waited: Duration::ZERO,
             bytes: 0,
         }

@@ -33,6 +33,7 @@ pub struct MediaClient {
     /// Connections of one recording at the same time.
     pub(super) connections: usize,
     pub(super) idle_timeout: Duration,
+    pub(super) min_bytes_per_second: u64,
 }
 
 impl MediaClient {
@@ -60,12 +61,19 @@ impl MediaClient {
             )),
             connections: usize::from(config.connections.get()),
             idle_timeout: config.idle_timeout,
+            min_bytes_per_second: config.min_bytes_per_second,
         })
     }
 
-    /// A connection that brings next to nothing for this long is broken.
+    /// A connection that is slower than `transfer.min_rate` for this long is broken.
     pub const fn idle_timeout(&self) -> Duration {
         self.idle_timeout
+    }
+
+    /// Bytes that a connection must bring within the idle time-out.
+    pub(super) fn least_bytes(&self) -> u64 {
+        let bytes = u128::from(self.min_bytes_per_second) * self.idle_timeout.as_millis() / 1000;
+        u64::try_from(bytes).unwrap_or(u64::MAX).max(1)
     }
 
     /// What all connections of this client did so far.

@@ -203,7 +203,7 @@ impl Connection {
                 return Err(error.into());
             }
             self.file.client.limits.traffic.broke();
-            if got >= WORTHWHILE_BYTES {
+            if got >= self.worthwhile_bytes(&error) {
                 streak.barren_breaks = 0;
                 continue;
             }
@@ -215,6 +215,16 @@ impl Connection {
             self.fetching = None;
             tokio::time::sleep(pause).await;
             self.fetching = Some(self.progress.fetching());
+        }
+    }
+
+    /// The least that must have come before a break for the request to have been worth it. What
+    /// is too slow does not become worth it by going on for long.
+    fn worthwhile_bytes(&self, error: &TransferError) -> u64 {
+        let client = &self.file.client;
+        match error {
+            TransferError::Stalled { .. } => client.least_bytes().max(WORTHWHILE_BYTES),
+            _ => WORTHWHILE_BYTES,
         }
     }
 

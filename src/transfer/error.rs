@@ -48,7 +48,7 @@ pub enum TransferError {
     #[error("the file is empty, and the provider does not say that it should be")]
     Empty,
     #[error(
-        "next to no byte came for {} after {received} bytes",
+        "transfer stalled: less than transfer.min_rate for {} after {received} bytes",
         humantime::format_duration(*idle)
     )]
     Stalled { received: u64, idle: Duration },

@@ -150,7 +150,7 @@ impl MediaClient {
             return Err(TransferError::Endless);
         }
         let modified = response.headers().get(LAST_MODIFIED).cloned();
-        let mut first = Body::new(response, covers, self.idle_timeout, host.answering());
+        let mut first = Body::new(response, covers, self, host.answering());
         if let Some(declared) = expected.size_bytes.filter(|_| mismatch.is_none()) {
             first.expect_end(declared);
         }
@@ -330,12 +330,7 @@ impl File {
             return Err(TransferError::WrongRange);
         }
         let answer = self.host.answering();
-        Ok(Body::new(
-            response,
-            covers,
-            self.client.idle_timeout,
-            answer,
-        ))
+        Ok(Body::new(response, covers, &self.client, answer))
     }
 }
 

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The keys of the contract's table.
-const CONTRACT: [&str; 40] = [
+const CONTRACT: [&str; 41] = [
     "data_dir",
     "signalwire.space",
     "signalwire.project_id",
@@ -39,6 +39,7 @@ const CONTRACT: [&str; 40] = [
     "transfer.connections_per_host",
     "transfer.memory_limit",
     "transfer.idle_timeout",
+    "transfer.min_rate",
     "transfer.bandwidth_limit",
     "worker.concurrency",
     "worker.schedule",
@@ -127,6 +128,7 @@ fn nothing_set_means_the_contract_s_defaults() {
     assert_eq!(config.transfer.bandwidth_limit_bytes, None);
     assert_eq!(config.transfer.memory_limit_bytes, 256 << 20);
     assert_eq!(config.transfer.idle_timeout, Duration::from_secs(30));
+    assert_eq!(config.transfer.min_bytes_per_second, 1024);
     assert_eq!(config.worker.concurrency, 8);
     assert_eq!(config.worker.schedule.as_str(), "*/30 * * * * *");
     assert_eq!(config.worker.lease, Duration::from_mins(2));
@@ -203,7 +205,7 @@ fn another_value(key: &str) -> &'static str {
         "schedule" if ["discovery.schedule", "verify.schedule"].contains(&key) => "@hourly",
         "schedule" if key.starts_with("worker") => "0 * * * * *",
         "schedule" | "listen" => "off",
-        "bandwidth_limit" => "1MiB",
+        "bandwidth_limit" | "min_rate" => "1MiB",
         "level" => "debug",
         "format" => "json",
         _ => "word",

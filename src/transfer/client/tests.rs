@@ -34,6 +34,7 @@ fn config() -> TransferConfig {
         connections_per_host: NonZeroU16::MIN,
         memory_limit_bytes: 1024 * 1024,
         idle_timeout: Duration::from_secs(10),
+        min_bytes_per_second: 1024,
         bandwidth_limit_bytes: None,
     }
 }

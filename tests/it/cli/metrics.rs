@@ -78,6 +78,7 @@ fn expected() -> BTreeSet<String> {
         "orphaned_uploads_aborted_total",
         "orphaned_uploads_left",
         "leases",
+        "slow_transfers",
         "concurrency_limit",
         "attempt_duration_seconds_sum",
         "attempt_duration_seconds_count",

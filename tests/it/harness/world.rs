@@ -189,6 +189,7 @@ impl World {
                 connections_per_host: NonZeroU16::new(32).unwrap(),
                 memory_limit_bytes: 64 * MIB,
                 idle_timeout: Duration::from_secs(10),
+                min_bytes_per_second: 1024,
                 bandwidth_limit_bytes: None,
             },
             links: LinkPolicy {

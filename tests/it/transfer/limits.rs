@@ -163,3 +163,24 @@ async fn waiting_for_the_bandwidth_limit_is_no_standstill() {
     world.demand_archived(id).await;
     assert_eq!(world.simulator.counts(id).media_requests, 1);
 }
+
+#[tokio::test]
+async fn transfer_below_the_minimum_rate_ends_as_stalled() {
+    let world = World::local().await;
+    for (min_rate, outcome) in [
+        (0, Outcome::Archived),
+        (1024, Outcome::Archived),
+        (MIB, Outcome::Retrying),
+    ] {
+        // Brings more than a few bytes within the idle time-out.
+        let id = add_slow(&world, 600_000, 300_000).await;
+        let archiver = archiver_with(&world, 1, |settings| {
+            settings.transfer.idle_timeout = Duration::from_millis(300);
+            settings.transfer.min_bytes_per_second = min_rate;
+        });
+        let report = world.attempt(&archiver).await;
+        assert_eq!(report.outcome, outcome, "{min_rate}: {report:?}");
+    }
+    let stalled = "SELECT count(*) FROM archiver.recordings WHERE error_kind = 'stalled'";
+    assert_eq!(world.number(stalled).await, 1);
+}
