@@ -198,7 +198,7 @@ mod tests {
             // Spelled in a way that no request can repeat.
             (" https:\\\\h.example\\a'", "h.example", "/a'"),
             ("https:h.example/a/./b", "h.example", "/a/b"),
-            ("https://h\u{fc}.example/a", "xn--h-xka.example", "/a"),
+            ("https://h\u{fc}.example/a", "xn--h-eha.example", "/a"),
             ("https://0x8.8.8.8/./a", "8.8.8.8", "/a"),
             ("https://h.example/a\nb/./c", "h.example", "/ab/c"),
         ] {
