@@ -267,7 +267,7 @@ mod tests {
         let place = board.enter(RecordingId::from(uuid::Uuid::nil()));
         let progress = place.progress();
         progress.enter(Stage::Transfer);
-        tokio::time::advance(SLOW_AFTER - Duration::from_millis(1)).await;
+        tokio::time::advance(SLOW_AFTER.saturating_sub(Duration::from_millis(1))).await;
         assert_eq!(board.slow(), 0);
         tokio::time::advance(Duration::from_millis(1)).await;
         progress.add(SLOW_BYTES_PER_SECOND * 300 - 1);

@@ -285,8 +285,9 @@ impl Shared {
 
 /// Bytes of an MP4 that differ everywhere.
 pub(crate) fn mp4(size_bytes: u64) -> Bytes {
-    let mut bytes: Vec<u8> = (0..size_bytes.div_ceil(4))
-        .flat_map(|word| (word as u32).wrapping_mul(0x9e37_79b9).to_le_bytes())
+    let words = u32::try_from(size_bytes.div_ceil(4)).unwrap();
+    let mut bytes: Vec<u8> = (0..words)
+        .flat_map(|word| word.wrapping_mul(0x9e37_79b9).to_le_bytes())
         .take(usize::try_from(size_bytes).unwrap())
         .collect();
     bytes[..12].copy_from_slice(b"\0\0\0\x0cftypisom");

@@ -92,10 +92,10 @@ fn at_once(request: &MediaRequest, size: u64, most: usize, refusal: MediaReply) 
     }
 }
 
-const fn sources() -> [Source; 32] {
+const SOURCES: &[Source] = {
     use Step::{FewerConnections, OneConnection, PlainStream};
     const PLAIN: Option<Step> = Some(PlainStream);
-    [
+    &[
         source("ranges under an ETag", None, good),
         source("ranges under a date", None, |request, size| {
             dated(MediaReply::regular(request, size))
@@ -264,7 +264,7 @@ const fn sources() -> [Source; 32] {
             at_once(request, size, 2, MediaReply::status("503 Slow Down"))
         }),
     ]
-}
+};
 
 fn archiver(world: &World) -> Archiver {
     world.archiver_with(|settings| {
@@ -276,7 +276,7 @@ fn archiver(world: &World) -> Archiver {
 async fn demand_each_source_is_archived(size: u64, is_declared: bool) {
     let world = World::local().await;
     let bytes = mp4(size);
-    for source in sources() {
+    for source in SOURCES {
         let host = MediaHost::start(bytes.clone(), source.pace, source.answer).await;
         let archiver = archiver(&world);
         let id = add_at(&world, &host, &bytes, is_declared.then_some(size)).await;
@@ -318,7 +318,7 @@ async fn each_source_of_several_parts_and_unknown_size_is_archived_in_one_attemp
 async fn next_recording_starts_at_the_rung_of_its_host() {
     let world = World::local().await;
     let bytes = mp4(FIVE_PARTS);
-    for source in sources() {
+    for source in SOURCES {
         let host = MediaHost::start(bytes.clone(), source.pace, source.answer).await;
         let archiver = archiver(&world);
         add_at(&world, &host, &bytes, Some(FIVE_PARTS)).await;

@@ -173,7 +173,7 @@ async fn transfer_below_the_minimum_rate_ends_as_stalled() {
         (MIB, Outcome::Retrying),
     ] {
         // Brings more than a few bytes within the idle time-out.
-        let id = add_slow(&world, 600_000, 300_000).await;
+        add_slow(&world, 600_000, 300_000).await;
         let archiver = archiver_with(&world, 1, |settings| {
             settings.transfer.idle_timeout = Duration::from_millis(300);
             settings.transfer.min_bytes_per_second = min_rate;
