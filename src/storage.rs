@@ -14,7 +14,7 @@ use url::Url;
 use self::copy::MAX_COPY_BYTES;
 use self::s3::{S3, Verification};
 use crate::config::{StorageConfig, StorageLocation, VerifyMode};
-use crate::recording::Recording;
+use crate::recording::{Recording, RecordingId};
 
 mod answer;
 mod aside;
@@ -25,6 +25,7 @@ mod error_codes;
 mod http;
 mod inventory;
 pub mod key;
+mod listing;
 mod look;
 mod manifest;
 mod multipart;
@@ -52,7 +53,7 @@ pub use parts::PartPlan;
 pub use probe::{Enforcement, PartSize, PartSizeAnswer};
 pub use proof::{Algorithm, Evidence, Proof, Standing};
 pub use publish::Receipt;
-pub use read::ObjectBytes;
+pub use read::{ObjectBytes, found_in_words};
 pub use unfinished::{Unfinished, UnfinishedWalk};
 pub use upload::{OwnObject, Upload, UploadPlan};
 
@@ -179,6 +180,12 @@ impl Storage {
             StorageLocation::File { .. } => "",
         };
         Ok(self.layout.key_for(prefix, project_id, recording)?)
+    }
+
+    /// The recording that a key of exactly this prefix and layout is for; `None` for any other key.
+    pub fn recording_at(&self, key: &str) -> Option<RecordingId> {
+        let below = key.strip_prefix(&self.location.listing_prefix())?;
+        self.layout.recording_at(below)
     }
 
     /// Where an object is, for people: `s3://bucket/key` or `file:///path`, percent-encoded.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::answer::quoted;
 use super::error::Operation;
+use super::listing::demand_under;
 use super::s3::S3;
 use super::signed::Ask;
 use super::{Backend, OWN_FOLDERS, Storage, StorageError};
@@ -34,6 +35,8 @@ pub struct Listed {
 #[derive(Debug)]
 pub struct Inventory<'a> {
     pages: Pages<'a>,
+    /// Whether objects in the folders that this program keeps for itself are listed too.
+    shows_own: bool,
     read: VecDeque<Listed>,
     last_key: String,
     empty_pages_in_a_row: u32,
@@ -81,17 +84,22 @@ impl Storage {
     /// What this program keeps for itself there is left out, and so are files that are being
     /// written.
     pub fn inventory(&self) -> Inventory<'_> {
+        self.inventory_under(self.location.listing_prefix(), false)
+    }
+
+    /// Begins a walk through all that exists under a prefix that ends in `/`, or under the empty one.
+    pub(super) fn inventory_under(&self, prefix: String, shows_own: bool) -> Inventory<'_> {
         let pages = match (&self.backend, &self.location) {
             (Backend::S3(s3), _) => Pages::S3 {
                 s3,
-                prefix: self.location.listing_prefix(),
+                prefix,
                 next: Some(Next::First),
             },
             (Backend::Local(_), StorageLocation::File { root }) => {
                 let (found, files) = mpsc::channel(AHEAD);
-                let root = root.clone();
+                let directory = root.join(&prefix);
                 tokio::task::spawn_blocking(move || {
-                    if let Err(error) = walk(&root, "", &found) {
+                    if let Err(error) = walk(&directory, &prefix, &found) {
                         // Nobody listens any more, or this is the last that is heard.
                         drop(found.blocking_send(Err(error)));
                     }
@@ -104,6 +112,7 @@ impl Storage {
         };
         Inventory {
             pages,
+            shows_own,
             read: VecDeque::new(),
             last_key: String::new(),
             empty_pages_in_a_row: 0,
@@ -115,7 +124,8 @@ impl Inventory<'_> {
     /// The next object; `None` after the last.
     ///
     /// # Errors
-    /// When the store cannot be asked, or lists its objects in another order than S3 documents.
+    /// When the store cannot be asked, lists objects that are not under the prefix, or lists its
+    /// objects in another order than S3 documents: also one that ignores the continuation token.
     pub async fn next(&mut self) -> Result<Option<Listed>, StorageError> {
         loop {
             let Some(listed) = self.next_of_all().await? else {
@@ -125,13 +135,14 @@ impl Inventory<'_> {
                 return Err(StorageError::Unexpected {
                     operation: Operation::new("list", &listed.key),
                     cause: format!(
-                        "listed after {}, out of order",
+                        "listed after {}, out of order; does the list ignore the continuation \
+                         token?",
                         quoted(&self.last_key, 1100)
                     ),
                 });
             }
             self.last_key.clone_from(&listed.key);
-            if !is_own(&listed.key) {
+            if self.shows_own || !is_own(&listed.key) {
                 return Ok(Some(listed));
             }
         }
@@ -196,6 +207,7 @@ impl S3 {
             operation: operation(),
             cause: not_documented(&error),
         })?;
+        demand_under(operation, prefix, page.objects.iter().map(|it| &*it.key))?;
         if page.is_truncated && page.next.is_none() {
             return Err(StorageError::Unexpected {
                 operation: operation(),

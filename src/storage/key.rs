@@ -13,6 +13,7 @@ use crate::printable::printable;
 use crate::recording::Recording;
 
 mod layout;
+mod matching;
 
 pub use layout::{Layout, LayoutError};
 

@@ -5,8 +5,10 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use serde::Deserialize;
 
+use super::answer::quoted;
 use super::error::Operation;
 use super::inventory::{is_own, not_documented};
+use super::listing::demand_under;
 use super::proof::nothing_there;
 use super::s3::S3;
 use super::signed::Ask;
@@ -14,6 +16,9 @@ use super::{Backend, ObjectKey, Storage, StorageError};
 
 /// So many are looked at when a crash may have left one.
 const MAX_OF_A_KEY: usize = 1000;
+/// Maximum number of pages in a row that show no upload, or lead to no further key. One key has a
+/// handful of uploads, so a list that stays there longer leads in a circle.
+const MAX_IDLE_PAGES: u32 = 100;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct UploadsXml {
@@ -46,6 +51,7 @@ pub struct UnfinishedWalk<'a> {
     s3: Option<&'a S3>,
     prefix: String,
     after: Option<Marker>,
+    idle_pages: u32,
 }
 
 /// Where a page ended.
@@ -61,7 +67,7 @@ impl Storage {
     pub async fn unfinished_uploads(&self, key: &ObjectKey) -> Result<Vec<String>, StorageError> {
         match &self.backend {
             Backend::S3(s3) => {
-                let uploads = s3.list_uploads(&key.location()).await?.into_iter();
+                let uploads = s3.list_uploads(key.as_str()).await?.into_iter();
                 let of_key = uploads.filter(|upload| upload.key == key.as_str());
                 Ok(of_key.map(|upload| upload.upload_id).collect())
             }
@@ -73,14 +79,11 @@ impl Storage {
     /// a prefix, of the whole bucket. Those of the folders that this program keeps for itself are
     /// left out.
     pub fn unfinished(&self) -> UnfinishedWalk<'_> {
-        UnfinishedWalk {
-            s3: match &self.backend {
-                Backend::S3(s3) => Some(s3),
-                Backend::Local(_) => None,
-            },
-            prefix: self.location.listing_prefix(),
-            after: None,
-        }
+        let s3 = match &self.backend {
+            Backend::S3(s3) => Some(&**s3),
+            Backend::Local(_) => None,
+        };
+        UnfinishedWalk::new(s3, self.location.listing_prefix())
     }
 
     /// Aborts an upload that the store has listed. One that is gone already is fine.
@@ -96,23 +99,59 @@ impl Storage {
     }
 }
 
-impl UnfinishedWalk<'_> {
+impl<'a> UnfinishedWalk<'a> {
+    const fn new(s3: Option<&'a S3>, prefix: String) -> Self {
+        Self {
+            s3,
+            prefix,
+            after: None,
+            idle_pages: 0,
+        }
+    }
+
     /// The next page; `None` after the last.
     ///
     /// # Errors
-    /// When the store cannot list uploads, does not let us look, or shows a page twice.
+    /// When the store cannot list uploads, does not let us look, lists what is not under the
+    /// prefix, or leads in a circle.
     pub async fn next(&mut self) -> Result<Option<Vec<Unfinished>>, StorageError> {
+        let mut page = self.next_of_all().await??;
+        if let Some(uploads) = &mut page {
+            uploads.retain(|upload| !is_own(&upload.key));
+        }
+        Ok(page)
+    }
+
+    /// The same with the uploads of this program's own folders; the inner error is a store that has
+    /// no such list, or none that can be relied on.
+    async fn next_of_all(
+        &mut self,
+    ) -> Result<Result<Option<Vec<Unfinished>>, StorageError>, StorageError> {
         let Some(s3) = self.s3 else {
-            return Ok(None);
+            return Ok(Ok(None));
         };
-        let page = s3.uploads_page(&self.prefix, self.after.as_ref()).await??;
-        self.after = page.next(&self.prefix, self.after.as_ref())?;
+        let page = match s3.uploads_page(&self.prefix, self.after.as_ref()).await? {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(error)),
+        };
+        let next = match page.next(&self.prefix, self.after.as_ref()) {
+            Ok(next) => next,
+            Err(error) => return Ok(Err(error)),
+        };
+        let is_idle = page.uploads.is_empty()
+            || next.as_ref().map(|it| &it.key) == self.after.as_ref().map(|it| &it.key);
+        self.idle_pages = if is_idle { self.idle_pages + 1 } else { 0 };
+        if self.idle_pages > MAX_IDLE_PAGES {
+            return Ok(Err(StorageError::Unexpected {
+                operation: listing(&self.prefix),
+                cause: format!("its list does not get any further: {MAX_IDLE_PAGES} pages"),
+            }));
+        }
+        self.after = next;
         if self.after.is_none() {
             self.s3 = None;
         }
-        let mut uploads = page.uploads;
-        uploads.retain(|upload| !is_own(&upload.key));
-        Ok(Some(uploads))
+        Ok(Ok(Some(page.uploads)))
     }
 }
 
@@ -132,32 +171,40 @@ impl UploadsXml {
                 cause: "the list is truncated and names no new marker".to_owned(),
             });
         }
+        if after.is_some_and(|after| next.key < after.key) {
+            return Err(StorageError::Unexpected {
+                operation: listing(prefix),
+                cause: format!(
+                    "its list leads back to {}; does it ignore the key marker?",
+                    quoted(&next.key, 200)
+                ),
+            });
+        }
         Ok(Some(next))
     }
 }
 
 impl S3 {
-    /// The uploads whose keys begin with this path; none where the store does not tell.
-    pub(super) async fn list_uploads(&self, path: &Path) -> Result<Vec<Unfinished>, StorageError> {
-        let (prefix, mut uploads, mut after) = (path.as_ref(), Vec::new(), None);
-        loop {
-            let page = match self.uploads_page(prefix, after.as_ref()).await? {
-                Ok(page) => page,
+    /// The uploads whose keys begin with this prefix; none where the store does not tell.
+    pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<Unfinished>, StorageError> {
+        let mut walk = UnfinishedWalk::new(Some(self), prefix.to_owned());
+        let mut uploads = Vec::new();
+        // One key has a handful of them. Those that are left over are swept.
+        while uploads.len() <= MAX_OF_A_KEY {
+            match walk.next_of_all().await? {
+                Ok(Some(page)) => uploads.extend(page),
+                Ok(None) => break,
                 Err(error) => {
                     tracing::warn!("cannot look for uploads that a crash left: {error}");
-                    return Ok(uploads);
+                    break;
                 }
-            };
-            after = page.next(prefix, after.as_ref())?;
-            uploads.extend(page.uploads);
-            // One key has a handful of them. Those that are left over are swept.
-            if after.is_none() || uploads.len() > MAX_OF_A_KEY {
-                return Ok(uploads);
             }
         }
+        Ok(uploads)
     }
 
-    /// One page of uploads; the inner error is a store that has no such list, or does not show it.
+    /// One page of uploads; the inner error is a store that has no such list, does not show it, or
+    /// lists what is not under the prefix.
     pub(super) async fn uploads_page(
         &self,
         prefix: &str,
@@ -180,12 +227,15 @@ impl S3 {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => return Ok(Err(error)),
         };
-        Ok(
-            quick_xml::de::from_str(&said.body).map_err(|error| StorageError::Unexpected {
-                operation: operation(),
-                cause: not_documented(&error),
-            }),
-        )
+        let page = quick_xml::de::from_str::<UploadsXml>(&said.body);
+        let page = page.map_err(|error| StorageError::Unexpected {
+            operation: operation(),
+            cause: not_documented(&error),
+        });
+        Ok(page.and_then(|page| {
+            demand_under(operation, prefix, page.uploads.iter().map(|it| &*it.key))?;
+            Ok(page)
+        }))
     }
 
     /// Aborts a multipart upload. One that is gone already is fine.
@@ -244,6 +294,8 @@ mod tests {
         let marker = page(true, "a").next("", None).unwrap();
         assert_eq!(marker.as_ref().map(|it| &*it.key), Some("a"));
         assert!(page(true, "b").next("", marker.as_ref()).unwrap().is_some());
+        let further = page(true, "b").next("", None).unwrap();
+        assert!(page(true, "a").next("", further.as_ref()).is_err());
         assert_eq!(page(false, "a").next("", marker.as_ref()).unwrap(), None);
         assert!(page(true, "a").next("", marker.as_ref()).is_err());
         assert!(page(true, "").next("", None).is_err());

@@ -1,6 +1,7 @@
 //! A walk through one of the provider's lists, page by page to its end.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ const CIRCLES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// A list that leads on and on without a recording is none.
 const MOST_EMPTY_PAGES: u32 = 1000;
+/// Pages that are remembered, 16 MiB of them at most: a circle of up to this length is noticed. At
+/// [`PAGE_SIZE`], these are a billion recordings.
+const REMEMBERED_PAGES: usize = 1 << 20;
 /// As many as the provider gives at once.
 pub const PAGE_SIZE: NonZeroU16 = NonZeroU16::new(1000).expect("it is not zero");
 
@@ -39,7 +43,7 @@ pub(super) struct Walk<'a> {
     page_size: NonZeroU16,
     /// The page to come.
     at: Option<NextPage>,
-    visited: HashSet<NextPage>,
+    visited: Visited,
     pages: u64,
     empty_in_a_row: u32,
     ended: bool,
@@ -57,7 +61,7 @@ impl<'a> Walk<'a> {
             signalwire,
             catalogue,
             page_size,
-            visited: at.iter().cloned().collect(),
+            visited: at.iter().collect(),
             at,
             pages: 0,
             empty_in_a_row: 0,
@@ -103,7 +107,9 @@ impl<'a> Walk<'a> {
             return Err(WalkError::Endless);
         }
         self.at.clone_from(&page.next);
-        self.visited.extend(page.next.clone());
+        if let Some(next) = &page.next {
+            self.visited.add(next);
+        }
         self.ended = page.next.is_none();
         Ok(Some(page))
     }
@@ -111,6 +117,34 @@ impl<'a> Walk<'a> {
     fn leads_back(&self, page: &Page) -> bool {
         let next = page.next.as_ref();
         next.is_some_and(|next| self.visited.contains(next))
+    }
+}
+
+/// The pages that a walk has come by, as hashes: their names are the provider's, and may be long.
+#[derive(Debug, Default)]
+struct Visited {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl Visited {
+    fn add(&mut self, page: &NextPage) {
+        if self.hashes.len() == REMEMBERED_PAGES {
+            self.hashes.clear();
+        }
+        self.hashes.insert(self.hasher.hash_one(page));
+    }
+
+    fn contains(&self, page: &NextPage) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(page))
+    }
+}
+
+impl<'a> FromIterator<&'a NextPage> for Visited {
+    fn from_iter<T: IntoIterator<Item = &'a NextPage>>(pages: T) -> Self {
+        let mut visited = Self::default();
+        pages.into_iter().for_each(|page| visited.add(page));
+        visited
     }
 }
 
@@ -133,5 +167,24 @@ impl WalkError {
                 | Disposition::Release => None,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visited_pages_are_remembered_within_bounds() {
+        let page = |number: usize| NextPage::from_stored(number.to_string());
+        let mut visited = Visited::default();
+        for number in 0..REMEMBERED_PAGES {
+            visited.add(&page(number));
+        }
+        assert!(visited.contains(&page(0)) && visited.contains(&page(REMEMBERED_PAGES - 1)));
+        assert!(!visited.contains(&page(REMEMBERED_PAGES)));
+        visited.add(&page(REMEMBERED_PAGES));
+        assert_eq!(visited.hashes.len(), 1);
+        assert!(visited.contains(&page(REMEMBERED_PAGES)));
     }
 }

@@ -16,6 +16,8 @@ use crate::harness::eventually;
 use crate::harness::s3::{ACCESS_KEY_ID, BUCKET, Call, S3Server, SECRET_ACCESS_KEY, StoreFault};
 use crate::harness::world::{World, claim};
 
+mod hostile;
+
 const HOUR: Duration = Duration::from_mins(61);
 const NEARLY_AN_HOUR: Duration = Duration::from_mins(59);
 const WEEK: Duration = Duration::from_hours(7 * 24 + 1);
@@ -39,6 +41,11 @@ async fn begin(world: &World, key: &str, ago: Duration) -> String {
     let id = stranger(server).create_multipart(&path).await.unwrap();
     server.age_uploads(key, ago);
     id
+}
+
+/// A key as this program makes them, of a recording that nobody knows.
+fn unknown(world: &World) -> String {
+    world.key_of(Uuid::new_v4())
 }
 
 fn storage(world: &World, prefix: &str) -> Storage {
@@ -82,20 +89,24 @@ async fn one_of_a_known_recording_is_aborted_after_an_hour_unless_somebody_holds
 async fn one_of_no_known_recording_is_aborted_after_a_week_if_the_prefix_is_ours() {
     let world = World::s3().await;
     let server = world.s3_server();
-    let unknown = format!("video/archive/old layout/{}.mp4", Uuid::new_v4());
-    let any = "video/archive/any thing";
-    for key in [&unknown, any] {
+    let ours = [unknown(&world), unknown(&world)];
+    for key in &ours {
         begin(&world, key, NEARLY_A_WEEK).await;
     }
     // As old as can be, and none of ours.
+    let other_layout = format!("video/archive/clips/{}.mp4", Uuid::new_v4());
+    let other_name = unknown(&world).replace(".mp4", "-hd.mp4");
     let others = [
         begin(&world, "video/archived", WEEK).await,
         begin(&world, "other/thing", WEEK).await,
         begin(&world, "video/archive/.recording-archiver-damaged/x", WEEK).await,
+        begin(&world, "video/archive/any thing", WEEK).await,
+        begin(&world, &other_layout, WEEK).await,
+        begin(&world, &other_name, WEEK).await,
     ];
     let storage = storage(&world, "video/archive");
     assert_eq!(swept(&world, &storage).await, (0, 0), "they are young");
-    for key in [&unknown, any] {
+    for key in &ours {
         server.age_uploads(key, Duration::from_hours(2));
     }
     assert_eq!(swept(&world, &storage).await, (2, 0));
@@ -107,11 +118,13 @@ async fn without_a_prefix_only_those_of_known_recordings_are_ours() {
     let world = World::s3().await;
     let id = Uuid::new_v4();
     world.enqueue(id).await;
-    let ours = begin(&world, &format!("year=2022/{id}.mp4"), HOUR).await;
-    let unknown = format!("year=2022/{}.mp4", Uuid::new_v4());
+    let day = "year=2022/month=01/day=01";
+    let ours = begin(&world, &format!("{day}/{id}.mp4"), HOUR).await;
+    let unknown = format!("{day}/{}.mp4", Uuid::new_v4());
     let others = [
         begin(&world, &unknown, WEEK).await,
         begin(&world, "backups/database", WEEK).await,
+        begin(&world, &format!("transcoded/{id}.mp4"), WEEK).await,
     ];
     assert_eq!(world.s3_server().unfinished_uploads()[0], ours);
     assert_eq!(swept(&world, &storage(&world, "")).await, (1, 0));
@@ -123,10 +136,10 @@ async fn all_pages_of_the_list_are_read() {
     let world = World::s3().await;
     let server = world.s3_server();
     server.list_parts_by(2);
+    let keys = [unknown(&world), unknown(&world), unknown(&world)];
     for number in 0..7 {
         // Several under one key too.
-        let key = format!("video/archive/{}", number / 3);
-        begin(&world, &key, WEEK).await;
+        begin(&world, &keys[number / 3], WEEK).await;
     }
     assert_eq!(
         swept(&world, &storage(&world, "video/archive")).await,
@@ -165,7 +178,7 @@ async fn one_that_is_on_record_is_left_to_its_record() {
 #[tokio::test]
 async fn a_store_that_does_not_list_uploads_keeps_nothing_else_from_being_swept() {
     let world = World::s3().await;
-    begin(&world, "video/archive/x", WEEK).await;
+    begin(&world, &unknown(&world), WEEK).await;
     let refuse = StoreFault::Refuse(501, "NotImplemented");
     world.s3_server().inject(Call::ListUploads, refuse, 100);
     let binary = Binary::of(&world);
@@ -176,8 +189,8 @@ async fn a_store_that_does_not_list_uploads_keeps_nothing_else_from_being_swept(
 #[tokio::test]
 async fn one_that_cannot_be_aborted_is_left_for_the_next_time() {
     let world = World::s3().await;
-    begin(&world, "video/archive/x", WEEK).await;
-    begin(&world, "video/archive/y", WEEK).await;
+    begin(&world, &unknown(&world), WEEK).await;
+    begin(&world, &unknown(&world), WEEK).await;
     let refuse = StoreFault::Refuse(403, "AccessDenied");
     world.s3_server().inject(Call::Abort, refuse, 1);
     let storage = storage(&world, "video/archive");
@@ -192,7 +205,8 @@ async fn a_dry_run_tells_each_and_why_and_aborts_none() {
     world.enqueue(id).await;
     let key = world.key_of(id);
     let upload = begin(&world, &key, HOUR).await;
-    begin(&world, "video/archive/any thing", WEEK).await;
+    let of_nobody = world.key_of(Uuid::nil());
+    begin(&world, &of_nobody, WEEK).await;
     let storage = storage(&world, "video/archive");
     let found = sweep(&world.service, &storage, true);
     let Swept {
@@ -211,7 +225,7 @@ async fn a_dry_run_tells_each_and_why_and_aborts_none() {
     ended.demand_output(&[
         &format!("{key}  upload {}, begun 20", &upload[..12]),
         &format!("on no record, and nobody works on recording {id}\n"),
-        "video/archive/any thing  upload ",
+        &format!("{of_nobody}  upload "),
         "of no recording that is known, and over 7 days old\n",
         "orphaned uploads: 2\n",
     ]);
@@ -221,7 +235,7 @@ async fn a_dry_run_tells_each_and_why_and_aborts_none() {
 #[tokio::test]
 async fn the_service_shows_what_its_sweep_came_to() {
     let world = World::s3().await;
-    begin(&world, "video/archive/x", WEEK).await;
+    begin(&world, &unknown(&world), WEEK).await;
     let daemon = Binary::of(&world).start(&["run"]);
     let url = format!("{}/metrics", daemon.http().await);
     let client = reqwest::Client::builder()

@@ -12,17 +12,17 @@ use crate::recording::{Recording, extension};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     template: String,
-    pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Piece>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Literal(String),
     Variable(Variable),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Variable {
+pub(super) enum Variable {
     ProjectId,
     RoomSessionId,
     RecordingId,
@@ -198,3 +198,9 @@ fn check_segments(template: &str) -> Result<(), LayoutError> {
     }
     Ok(())
 }
+
+/// Every extension that [`extension`] gives.
+pub(super) const EXTENSIONS: [&str; 14] = [
+    "mp4", "webm", "mov", "mkv", "ts", "ogv", "mp3", "wav", "ogg", "m4a", "aac", "flac", "weba",
+    "bin",
+];

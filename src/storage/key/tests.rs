@@ -240,3 +240,74 @@ proptest! {
         prop_assert_eq!(fault_in_segment(&safe), None);
     }
 }
+
+#[test]
+fn key_of_the_layout_names_its_recording_and_no_other_key_does() {
+    let id: crate::recording::RecordingId = ID.parse().unwrap();
+    for template in [
+        Layout::DEFAULT,
+        "{recording_id}",
+        "{project_id}/{room_session_id}/{recording_id}.{ext}",
+        "{project_id}-{year}{month}{day}-{recording_id}",
+        "a/{recording_id}/{recording_id}.{ext}",
+        "{project_id}{recording_id}",
+    ] {
+        let made = key(template, &recording());
+        assert_eq!(layout(template).recording_at(&made), Some(id), "{made}");
+        for other in [
+            format!("x{made}"),
+            format!("{made}x"),
+            format!("{made}.manifest.json"),
+            format!("sub/{made}"),
+            made.to_uppercase(),
+            made.replace(ID, "c22d24f6"),
+            made.replace(ID, &format!("{ID}é")),
+        ] {
+            // A project ID may be anything at the beginning.
+            if template.starts_with("{project_id}") && other.starts_with('x') {
+                continue;
+            }
+            assert_eq!(layout(template).recording_at(&other), None, "{other}");
+        }
+    }
+    let of = |path: &str| layout(Layout::DEFAULT).recording_at(path);
+    assert_eq!(
+        of(&format!("year=2026/month=03/day=04/{ID}.webm")),
+        Some(id)
+    );
+    for other in [
+        format!("year=2026/month=13/day=04/{ID}.mp4"),
+        format!("year=2026/month=03/day=00/{ID}.mp4"),
+        format!("year=+026/month=03/day=04/{ID}.mp4"),
+        format!("year=2026/month=03/day=04/{ID}.tar.gz"),
+        format!("year=2026/month=03/day=04/{ID}-hd.mp4"),
+        format!("year=2026/month=03/day=04/{ID}/hd.mp4"),
+    ] {
+        assert_eq!(of(&other), None, "{other}");
+    }
+    let twice = layout("{recording_id}/{recording_id}");
+    assert_eq!(twice.recording_at(&format!("{ID}/{}", Uuid::nil())), None);
+}
+
+proptest! {
+    #[test]
+    fn every_key_is_recognised_by_its_own_layout(
+        project in "[ -~]{1,40}",
+        session: Option<u128>,
+        id: u128,
+        format in proptest::option::of("[a-z/0-9-]{0,20}"),
+        template in proptest::sample::select(vec![
+            Layout::DEFAULT,
+            "{project_id}/{room_session_id}/{year}/{month}{day}_{recording_id}.{ext}",
+            "{ext}-{room_session_id}-{project_id}-{recording_id}",
+        ]),
+    ) {
+        let mut recording = recording();
+        recording.id = Uuid::from_u128(id).into();
+        recording.room_session_id = session.map(Uuid::from_u128);
+        recording.media_format = format;
+        let layout = layout(template);
+        let made = layout.key_for("", &project, &recording).unwrap();
+        prop_assert_eq!(layout.recording_at(made.as_str()), Some(recording.id));
+    }
+}

@@ -1,5 +1,6 @@
 //! Uploads that the store shows and no record knows: begun by a process that was killed before it
-//! could write them down, or by one whose database is lost. Others' uploads are never touched.
+//! could write them down, or by one whose database is lost. Others' uploads are never touched: only
+//! those whose keys are exactly of this prefix and layout are aborted.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,8 @@ use super::{Orphan, Swept, Why};
 use crate::error::chain;
 use crate::printable::printable;
 use crate::queue::{QueueError, held_recordings, recorded_uploads};
-use crate::storage::{Storage, Unfinished, uuids_in};
+use crate::recording::RecordingId;
+use crate::storage::{Storage, Unfinished};
 
 /// An upload is written down within seconds. Clocks differ, but not by an hour.
 const WRITTEN_DOWN_WITHIN: TimeDelta = TimeDelta::hours(1);
@@ -39,13 +41,18 @@ pub(super) async fn sweep(
         };
         let ids: Vec<String> = page.iter().map(|it| it.upload_id.clone()).collect();
         let recorded = recorded_uploads(pool, &ids).await?;
-        let named: Vec<Uuid> = page.iter().flat_map(|it| uuids_in(&it.key)).collect();
+        let recording_of = |upload: &Unfinished| storage.recording_at(&upload.key);
+        let named = page.iter().filter_map(recording_of);
+        let named: Vec<Uuid> = named.map(RecordingId::uuid).collect();
         let known = held_recordings(pool, &named).await?;
         for upload in page {
             if recorded.contains(&upload.upload_id) {
                 continue;
             }
-            let Some(why) = orphaned(&upload, &known, has_prefix, now) else {
+            let Some(id) = recording_of(&upload) else {
+                continue;
+            };
+            let Some(why) = orphaned(id, upload.initiated, &known, has_prefix, now) else {
                 continue;
             };
             if dry_run {
@@ -72,76 +79,46 @@ pub(super) async fn sweep(
     }
 }
 
-/// Why an upload that is on no record is nobody's; `None` if it may be somebody's.
+/// Why an upload for a recording that is on no record is nobody's; `None` if it may be somebody's.
 fn orphaned(
-    upload: &Unfinished,
+    id: RecordingId,
+    begun_at: Option<DateTime<Utc>>,
     known: &HashMap<Uuid, bool>,
     has_prefix: bool,
     now: DateTime<Utc>,
 ) -> Option<Why> {
-    let age = now - upload.initiated?;
-    let mut of = uuids_in(&upload.key)
-        .filter_map(|id| Some((id, *known.get(&id)?)))
-        .peekable();
-    match of.peek().copied() {
-        Some((id, _)) => (age > WRITTEN_DOWN_WITHIN
-            && is_named_by(&upload.key, id)
-            && of.all(|(_, is_held)| !is_held))
-        .then_some(Why::Unrecorded(id)),
+    let age = now - begun_at?;
+    match known.get(&id.uuid()) {
+        Some(true) => None,
+        Some(false) => (age > WRITTEN_DOWN_WITHIN).then_some(Why::Unrecorded(id.uuid())),
         // Without a prefix the bucket is not ours alone.
         None => (has_prefix && age > FINISHED_WITHIN).then_some(Why::Unknown),
     }
-}
-
-/// Whether the file name is the recording's ID with an extension, as this program names objects:
-/// a transcoder's `<id>/hd.mp4` is another's.
-fn is_named_by(key: &str, id: Uuid) -> bool {
-    let name = key.rsplit('/').next().unwrap_or_default();
-    name.split_once('.')
-        .is_some_and(|(stem, extension)| stem == id.to_string() && !extension.contains('.'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ID: Uuid = Uuid::from_u128(0xc22d_24f6_5a47_4597_9a23_c7d0_1e69_6b92);
-
-    fn begun_before(key: &str, age: TimeDelta) -> (Unfinished, DateTime<Utc>) {
+    #[test]
+    fn upload_is_an_orphan_by_its_age_and_by_what_is_known_of_the_recording() {
+        let id = RecordingId::from(Uuid::from_u128(1));
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let upload = Unfinished {
-            key: key.to_owned(),
-            upload_id: "id".to_owned(),
-            initiated: Some(now - age),
-        };
-        (upload, now)
-    }
-
-    #[test]
-    fn a_key_that_only_speaks_of_a_recording_is_another_programs() {
-        let known = HashMap::from([(ID, false)]);
-        let day = TimeDelta::days(1);
-        for (key, is_ours) in [
-            (format!("2022/{ID}.mp4"), true),
-            (format!("{ID}.bin"), true),
-            (format!("transcoded/{ID}/hd.mp4"), false),
-            (format!("exports/{ID}-hd.mp4"), false),
-            (format!("exports/{ID}.tar.gz"), false),
-            (format!("exports/{ID}"), false),
+        let (two_hours, eight_days) = (TimeDelta::hours(2), TimeDelta::days(8));
+        for (is_held, has_prefix, age, is_orphan) in [
+            (Some(false), true, two_hours, true),
+            (Some(false), false, two_hours, true),
+            (Some(false), true, TimeDelta::minutes(59), false),
+            (Some(true), true, eight_days, false),
+            (None, true, eight_days, true),
+            (None, true, two_hours, false),
+            (None, false, eight_days, false),
         ] {
-            for has_prefix in [true, false] {
-                let (upload, now) = begun_before(&key, day);
-                let why = orphaned(&upload, &known, has_prefix, now);
-                assert_eq!(why.is_some(), is_ours, "{key}");
-            }
+            let known = is_held.map(|is_held| (id.uuid(), is_held));
+            let known = known.into_iter().collect();
+            let why = orphaned(id, Some(now - age), &known, has_prefix, now);
+            assert_eq!(why.is_some(), is_orphan, "{is_held:?} {has_prefix} {age}");
+            assert_eq!(orphaned(id, None, &known, has_prefix, now), None);
         }
-    }
-
-    #[test]
-    fn one_without_a_time_is_never_an_orphan() {
-        let (mut upload, now) = begun_before("a/b", TimeDelta::days(99));
-        assert!(orphaned(&upload, &HashMap::new(), true, now).is_some());
-        upload.initiated = None;
-        assert_eq!(orphaned(&upload, &HashMap::new(), true, now), None);
     }
 }

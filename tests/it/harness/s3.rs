@@ -250,6 +250,17 @@ impl S3Server {
         honesty.says_where_lists_go_on.set(says);
     }
 
+    /// Whether lists of objects and of uploads show only what is under the prefix; true at first.
+    pub(crate) fn honour_list_prefixes(&self, honour: bool) {
+        self.shared.store.honesty.list_prefixes.set(honour);
+    }
+
+    /// Whether a list goes on behind the page before; if not, every page is the first one, and says
+    /// that there are more. True at first.
+    pub(crate) fn honour_list_markers(&self, honour: bool) {
+        self.shared.store.honesty.list_markers.set(honour);
+    }
+
     /// How many parts or uploads a list shows at once; 1000 at first.
     pub(crate) fn list_parts_by(&self, parts: usize) {
         self.shared.store.honesty.set_page(parts);

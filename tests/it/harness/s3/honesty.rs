@@ -23,6 +23,8 @@ pub(super) struct Honesty {
     pub(super) keeps_metadata: Switch,
     pub(super) takes_bare_bodies: Switch,
     pub(super) says_where_lists_go_on: Switch,
+    pub(super) list_prefixes: Switch,
+    pub(super) list_markers: Switch,
     page: AtomicUsize,
     largest_part: AtomicU64,
 }
@@ -92,6 +94,8 @@ impl Default for Honesty {
             keeps_metadata: Switch::on(),
             takes_bare_bodies: Switch::on(),
             says_where_lists_go_on: Switch::on(),
+            list_prefixes: Switch::on(),
+            list_markers: Switch::on(),
             page: AtomicUsize::new(PAGE),
             largest_part: AtomicU64::new(LARGEST_PART),
         }

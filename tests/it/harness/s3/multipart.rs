@@ -166,7 +166,13 @@ impl Store {
     ) -> Answer<ListMultipartUploadsOutput> {
         let input = request.input;
         let prefix = input.prefix.unwrap_or_default();
-        let after = input.key_marker.map(|key| {
+        let shown = if self.honesty.list_prefixes.is_on() {
+            prefix.as_str()
+        } else {
+            ""
+        };
+        let goes_on = self.honesty.list_markers.is_on();
+        let after = input.key_marker.filter(|_| goes_on).map(|key| {
             let id = input.upload_id_marker.unwrap_or_default();
             (key, id)
         });
@@ -175,11 +181,11 @@ impl Store {
         let mut all: Vec<_> = memory
             .begun
             .iter()
-            .filter(|(key, id)| key.starts_with(&prefix) && memory.unfinished.contains_key(id))
+            .filter(|(key, id)| key.starts_with(shown) && memory.unfinished.contains_key(id))
             .filter(|it| after.as_ref().is_none_or(|after| *it > after))
             .collect();
         all.sort();
-        let is_truncated = all.len() > self.honesty.page();
+        let is_truncated = all.len() > self.honesty.page() || !goes_on && !all.is_empty();
         all.truncate(self.honesty.page());
         let last = all.last().filter(|_| is_truncated).copied().cloned();
         let (next_key_marker, next_upload_id_marker) = last.unzip();

@@ -79,9 +79,19 @@ impl Store {
 
     pub(super) async fn list_objects_v2(
         &self,
-        request: S3Request<ListObjectsV2Input>,
+        mut request: S3Request<ListObjectsV2Input>,
     ) -> Answer<ListObjectsV2Output> {
+        if !self.honesty.list_prefixes.is_on() {
+            request.input.prefix = None;
+        }
+        if !self.honesty.list_markers.is_on() {
+            request.input.continuation_token = None;
+        }
         let mut answer = self.files.list_objects_v2(request).await?;
+        if !self.honesty.list_markers.is_on() {
+            answer.output.is_truncated = Some(true);
+            answer.output.next_continuation_token = Some("on".to_owned());
+        }
         if !self.honesty.says_where_lists_go_on.is_on() {
             answer.output.is_truncated = Some(true);
             answer.output.next_continuation_token = None;
