@@ -14,7 +14,7 @@ use crate::digest::Fingerprinting;
 use crate::error::ErrorKind;
 use crate::progress::Progress;
 use crate::queue::ArchivedObject;
-use crate::storage::{KeyError, ObjectKey, Storage, StorageError};
+use crate::storage::{KeyError, ObjectKey, Storage, StorageError, found_in_words};
 
 mod file;
 
@@ -39,7 +39,8 @@ pub enum RestoreError {
     )]
     Missing { url: String },
     #[error(
-        "the archived object {url} has changed: it has {found_bytes} bytes and SHA-256 {found}, recorded are {size_bytes} and {sha256}; `verify --repair` archives it again while the provider has it"
+        "the archived object {url} has changed: {}, recorded are {size_bytes} and {sha256}; `verify --repair` archives it again while the provider has it",
+        found_in_words(*found_bytes, found, *size_bytes)
     )]
     Damaged {
         url: String,
@@ -142,13 +143,20 @@ impl Restore<'_> {
         self.progress.start(Some(object.size_bytes), from);
         let key = ObjectKey::from_stored(object.object_key.clone())?;
         let copying = async {
-            let Some(mut bytes) = self.storage.open_object(&key, from).await? else {
+            let Some(mut bytes) = self
+                .storage
+                .open_object(&key, from, object.size_bytes)
+                .await?
+            else {
                 self.storage.demand_not_empty().await?;
                 let url = object.object_url.clone();
                 return Err(RestoreError::Missing { url });
             };
-            while let Some(bytes) = bytes.next().await? {
+            while let Some(mut bytes) = bytes.next().await? {
+                let room = object.size_bytes.saturating_sub(fingerprint.size_bytes());
                 fingerprint.update(&bytes);
+                // A byte beyond the size counts as damage, and is written nowhere.
+                bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
                 out.write_all(&bytes).await.map_err(&failed)?;
                 self.progress.add(bytes.len() as u64);
             }

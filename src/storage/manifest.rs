@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::error::{Operation, StorageError, is_taken};
 use super::key::ObjectKey;
 use super::proof::{Proof, nothing_there};
+use super::read::body_within;
 use super::{Backend, Storage};
 use crate::digest::{Crc64Nvme, Fingerprint, Sha256Digest};
 use crate::recording::{FormatMismatch, Metadata, RecordingId};
@@ -16,7 +17,7 @@ use crate::recording::{FormatMismatch, Metadata, RecordingId};
 /// The version of the manifest's layout that this program writes.
 const MANIFEST_VERSION: u32 = 1;
 /// A manifest takes about 1 KiB; what is larger than this is none of ours.
-const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// The manifest as it stands in the store (`<key>.manifest.json`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -243,11 +244,11 @@ impl Storage {
     pub async fn manifest(&self, key: &ObjectKey) -> Result<Option<Manifest>, StorageError> {
         let failed = |e| StorageError::of(Operation::new("read the manifest of", key), &e);
         let found = match self.backend.plain().get(&key.manifest()).await {
-            Ok(found) if found.meta.size <= MAX_MANIFEST_BYTES => found,
-            Ok(_) => return Ok(None),
+            Ok(found) => found,
             Err(error) => return nothing_there(error, failed),
         };
-        let json = found.bytes().await.map_err(failed)?;
-        Ok(serde_json::from_slice(&json).ok())
+        let json = body_within(found, MAX_MANIFEST_BYTES).await;
+        let json = json.map_err(failed)?;
+        Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 }

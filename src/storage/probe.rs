@@ -6,6 +6,7 @@ use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, P
 use uuid::Uuid;
 
 use super::error::{Operation, StorageError, is_taken};
+use super::read::body_within;
 use super::{ATTEMPT_METADATA, Algorithm, Backend, PROBE_FOLDER, S3, Storage};
 use crate::config::ChecksumMode;
 
@@ -183,7 +184,8 @@ impl S3 {
         let read = self.plain.get(path).await.map_err(failed)?;
         let kept = read.attributes.get(&token.0);
         let keeps_metadata = kept.is_some_and(|kept| kept.as_ref() == token.1);
-        let same = read.bytes().await.map_err(failed)? == PROBE_BODY;
+        let read = body_within(read, PROBE_BODY.len()).await.map_err(failed)?;
+        let same = read.is_some_and(|read| read == PROBE_BODY);
         self.remove(path).await;
         if !same {
             return Err(StorageError::Damaged {

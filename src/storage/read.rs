@@ -1,9 +1,10 @@
-//! Reading objects, whole or from some byte on, as fast as a bandwidth lets.
+//! Reading objects, whole or from some byte on, as fast as a bandwidth lets, and never much further
+//! than to the size that is known of them: a store may send bytes without end.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use object_store::{GetOptions, GetRange};
+use object_store::{GetOptions, GetRange, GetResult};
 
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
@@ -17,6 +18,8 @@ use crate::progress::Progress;
 pub struct ObjectBytes {
     key: ObjectKey,
     size_bytes: u64,
+    /// How many bytes may still come.
+    left_bytes: u64,
     stream: BoxStream<'static, object_store::Result<Bytes>>,
 }
 
@@ -26,10 +29,45 @@ impl ObjectBytes {
         self.size_bytes
     }
 
-    /// The next bytes; `None` after the last.
+    /// Returns the next bytes; `None` after the last, and after one byte more than is known of the
+    /// object.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
+        if self.left_bytes == 0 {
+            return Ok(None);
+        }
         let failed = |e| StorageError::of(Operation::new("read back", &self.key), &e);
-        self.stream.next().await.transpose().map_err(failed)
+        let Some(mut bytes) = self.stream.next().await.transpose().map_err(failed)? else {
+            return Ok(None);
+        };
+        bytes.truncate(usize::try_from(self.left_bytes).unwrap_or(usize::MAX));
+        self.left_bytes -= bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+}
+
+/// Returns the whole body of an answer; `None` if it is longer than `most_bytes`, whatever size the
+/// answer declares.
+pub(super) async fn body_within(
+    answer: GetResult,
+    most_bytes: usize,
+) -> object_store::Result<Option<Vec<u8>>> {
+    let (mut stream, mut body) = (answer.into_stream(), Vec::new());
+    while let Some(chunk) = stream.next().await.transpose()? {
+        if body.len() + chunk.len() > most_bytes {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// What reading an object of `known_bytes` gave, in words: of a larger one, neither size nor digest
+/// is known.
+pub fn found_in_words(found_bytes: u64, sha256: &str, known_bytes: u64) -> String {
+    if found_bytes > known_bytes {
+        format!("it has more than {known_bytes} bytes")
+    } else {
+        format!("it has {found_bytes} bytes and SHA-256 {sha256}")
     }
 }
 
@@ -43,11 +81,13 @@ impl std::fmt::Debug for ObjectBytes {
 }
 
 impl Storage {
-    /// Begins to read an object at its byte `from`; `None` if there is none.
+    /// Begins to read an object at its byte `from`; `None` if there is none. Of an object that is
+    /// larger than `known_bytes`, exactly one byte more is read: enough to see that it is.
     pub async fn open_object(
         &self,
         key: &ObjectKey,
         from: u64,
+        known_bytes: u64,
     ) -> Result<Option<ObjectBytes>, StorageError> {
         let options = GetOptions {
             range: (from > 0).then_some(GetRange::Offset(from)),
@@ -58,6 +98,7 @@ impl Storage {
             Ok(object) => Ok(Some(ObjectBytes {
                 key: key.clone(),
                 size_bytes: object.meta.size,
+                left_bytes: known_bytes.saturating_add(1).saturating_sub(from),
                 stream: object.into_stream(),
             })),
             Err(error) => nothing_there(error, |e| {
@@ -66,10 +107,15 @@ impl Storage {
         }
     }
 
-    /// Reads an object whole and takes its fingerprint; `None` if there is none.
-    pub async fn read_back(&self, key: &ObjectKey) -> Result<Option<Fingerprint>, StorageError> {
+    /// Reads an object whole and takes its fingerprint; `None` if there is none. One that is larger
+    /// than `known_bytes` is read one byte further, and its fingerprint says so.
+    pub async fn read_back(
+        &self,
+        key: &ObjectKey,
+        known_bytes: u64,
+    ) -> Result<Option<Fingerprint>, StorageError> {
         let unlimited = Bandwidth::new(None);
-        self.read_back_within(key, &unlimited, &Progress::default())
+        self.read_back_within(key, known_bytes, &unlimited, &Progress::default())
             .await
     }
 
@@ -77,10 +123,11 @@ impl Storage {
     pub async fn read_back_within(
         &self,
         key: &ObjectKey,
+        known_bytes: u64,
         bandwidth: &Bandwidth,
         progress: &Progress,
     ) -> Result<Option<Fingerprint>, StorageError> {
-        let Some(mut object) = self.open_object(key, 0).await? else {
+        let Some(mut object) = self.open_object(key, 0, known_bytes).await? else {
             return Ok(None);
         };
         let mut fingerprint = Fingerprinting::new();

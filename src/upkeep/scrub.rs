@@ -11,7 +11,7 @@ use crate::bandwidth::Bandwidth;
 use crate::error::{ErrorKind, chain};
 use crate::progress::{Board, Progress};
 use crate::queue::{ArchivedObject, QueueError, note_damage, note_equal, note_not_read};
-use crate::storage::{ObjectKey, Storage, StorageError};
+use crate::storage::{ObjectKey, Storage, StorageError, found_in_words};
 
 mod slice;
 mod supply;
@@ -188,7 +188,9 @@ impl Scrub<'_> {
         object: &ArchivedObject,
         progress: &Progress,
     ) -> Result<Option<Damage>, StorageError> {
-        let reading = self.storage.read_back_within(key, self.bandwidth, progress);
+        let known_bytes = object.size_bytes;
+        let (storage, bandwidth) = (self.storage, self.bandwidth);
+        let reading = storage.read_back_within(key, known_bytes, bandwidth, progress);
         let Some(found) = reading.await? else {
             self.storage.demand_not_empty().await?;
             return Ok(Some(Damage {
@@ -202,8 +204,11 @@ impl Scrub<'_> {
         Ok(Some(Damage {
             kind: ErrorKind::ChecksumMismatch,
             message: format!(
-                "the archived object {} has changed: it has {} bytes and SHA-256 {}, recorded are {} and {}",
-                object.object_url, found.size_bytes, found.sha256, object.size_bytes, object.sha256
+                "the archived object {} has changed: {}, recorded are {} and {}",
+                object.object_url,
+                found_in_words(found.size_bytes, &found.sha256.to_string(), known_bytes),
+                known_bytes,
+                object.sha256
             ),
         }))
     }

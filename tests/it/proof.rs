@@ -178,7 +178,8 @@ async fn parts_that_are_not_what_was_read_are_never_published() {
         }
         upload.finish_parts().await.unwrap();
         upload.publish(&archiver.storage, &sound).await.unwrap();
-        let found = archiver.storage.read_back(&key).await.unwrap();
+        let found = archiver.storage.read_back(&key, sound.size_bytes);
+        let found = found.await.unwrap();
         assert_eq!(found, Some(sound));
     }
 }

@@ -66,7 +66,8 @@ async fn real_store_holds_every_size_whole_by_the_evidence_that_is_known_of_it()
         let evidence = row.evidence.as_deref();
         assert_eq!(evidence, Some(store.known().evidence), "{row:?}");
         let key = ObjectKey::from_stored(row.object_key.unwrap()).unwrap();
-        let stored = archiver.storage.read_back(&key).await.unwrap().unwrap();
+        let stored = archiver.storage.read_back(&key, size_bytes).await;
+        let stored = stored.unwrap().unwrap();
         let expected = world.simulator.media_sha256(id).unwrap();
         assert_eq!(stored.sha256.as_bytes(), &expected, "{size_bytes}");
 
@@ -115,7 +116,8 @@ async fn real_store_gets_a_damaged_object_back_and_keeps_the_bad_one_aside() {
         binary.run(&["verify", "--repair"]).await.demand_code(1);
         binary.run(&["verify"]).await.demand_code(0);
         let key = ObjectKey::from_stored(RealStore::key_of(id)).unwrap();
-        let stored = archiver.storage.read_back(&key).await.unwrap().unwrap();
+        let stored = archiver.storage.read_back(&key, size_bytes).await;
+        let stored = stored.unwrap().unwrap();
         let expected = world.simulator.media_sha256(id).unwrap();
         assert_eq!(stored.sha256.as_bytes(), &expected, "{size_bytes}");
         let query = "SELECT kept_aside_url FROM archiver.recordings WHERE recording_id = $1";

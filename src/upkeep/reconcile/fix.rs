@@ -50,7 +50,11 @@ impl Reconciliation<'_> {
             return Ok(false);
         };
         let key = ObjectKey::from_stored(object_key).map_err(crate::storage::StorageError::from)?;
-        if self.storage.read_back(&key).await? != Some(facts.fingerprint) {
+        let found = self
+            .storage
+            .read_back(&key, facts.fingerprint.size_bytes)
+            .await?;
+        if found != Some(facts.fingerprint) {
             return Ok(false);
         }
         let metadata: Metadata = metadata;

@@ -2,9 +2,15 @@
 
 use recording_archiver::config::{StorageConfig, StorageLocation};
 use recording_archiver::error::ErrorKind;
+use recording_archiver::progress::Progress;
+use recording_archiver::queue::archived;
+use recording_archiver::restore::Restore;
+use recording_archiver::simulator::SimulatedRecording;
 use recording_archiver::storage::{ObjectKey, Storage, StorageError};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::server::{Answer, Liar};
+use super::server::{Answer, GIB, Liar};
 use crate::harness::world::{MIB, World};
 
 async fn store(world: &World, answer: Answer) -> (Liar, Storage) {
@@ -38,7 +44,7 @@ async fn ask_everything(storage: &Storage) -> Vec<(&'static str, Option<StorageE
         ("list", storage.inventory().next().await.err()),
         ("list uploads", storage.unfinished().next().await.err()),
         ("manifest", storage.manifest(&key()).await.err()),
-        ("read", storage.open_object(&key(), 0).await.err()),
+        ("read", storage.open_object(&key(), 0, 1).await.err()),
         ("enforcement", storage.enforcement().await.err()),
     ]
 }
@@ -144,6 +150,76 @@ async fn what_s3_does_not_document_is_an_error_that_can_be_read() {
             demand_bounded(&error, &about);
         }
     }
+}
+
+/// An answer that declares `size` bytes, and whose body goes on without end.
+fn longer_than_declared(size: usize, again: &str) -> Answer {
+    let answer = Answer::chunked("200 OK", "{", again);
+    let head = String::from_utf8(answer.head).unwrap();
+    let headers = format!(
+        "Content-Length: {size}\r\nETag: \"e\"\r\n\
+         Last-Modified: Wed, 25 Nov 2026 01:02:03 GMT\r\n"
+    );
+    let head = head.replacen("\r\n", &format!("\r\n{headers}"), 1);
+    Answer {
+        head: head.into_bytes(),
+        ..answer
+    }
+}
+
+#[tokio::test]
+async fn body_longer_than_declared_is_read_to_its_bound() {
+    let world = World::local().await;
+    let (liar, storage) = store(&world, longer_than_declared(10, "x")).await;
+    drop(storage.manifest(&key()).await);
+    liar.demand_not_taken_in(8 * MIB, "a manifest");
+
+    let (liar, storage) = store(&world, longer_than_declared(10, "x")).await;
+    let found = storage.read_back(&key(), 10).await;
+    if let Ok(found) = found {
+        assert_eq!(found.map(|it| it.size_bytes), Some(11));
+    }
+    liar.demand_not_taken_in(MIB, "an object");
+}
+
+#[tokio::test]
+async fn object_without_end_is_read_one_byte_further_than_known() {
+    let world = World::local().await;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nETag: \"e\"\r\n\
+         Last-Modified: Wed, 25 Nov 2026 01:02:03 GMT\r\n\r\n",
+        i64::MAX
+    );
+    let answer = Answer {
+        head: head.into_bytes(),
+        again: vec![b'x'; 65_536],
+        bytes: GIB,
+    };
+    let (liar, storage) = store(&world, answer).await;
+    let found = storage.read_back(&key(), 1000).await.unwrap().unwrap();
+    assert_eq!(found.size_bytes, 1001);
+    liar.demand_not_taken_in(MIB, "an object");
+
+    let id = world
+        .add(SimulatedRecording::new(Uuid::new_v4(), 1000))
+        .await;
+    world.attempt(&world.archiver()).await;
+    let mut objects = archived(&world.pool, &[id.into()]).await.unwrap();
+    let mut object = objects.remove(0);
+    object.object_key = key().to_string();
+    let restore = Restore {
+        storage: &storage,
+        object: &object,
+        progress: &Progress::default(),
+        stop: &CancellationToken::new(),
+    };
+    let mut written = Vec::new();
+    let error = restore.to_pipe(&mut written).await.unwrap_err();
+    assert!(
+        error.to_string().contains("more than 1000 bytes"),
+        "{error}"
+    );
+    assert_eq!(written.len(), 1000);
 }
 
 #[tokio::test]

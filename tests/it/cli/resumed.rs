@@ -30,7 +30,9 @@ async fn real_store_goes_on_with_a_gibibyte_killed_at_nine_tenths() {
     let row = world.row(id).await;
     let archiver = world.archiver_with(|settings| store.settle_in(settings));
     let key = ObjectKey::from_stored(row.object_key.unwrap()).unwrap();
-    let stored = archiver.storage.read_back(&key).await.unwrap().unwrap();
+    let size_bytes = u64::try_from(row.size_bytes.unwrap()).unwrap();
+    let stored = archiver.storage.read_back(&key, size_bytes).await;
+    let stored = stored.unwrap().unwrap();
     let expected = world.simulator.media_sha256(id).unwrap();
     assert_eq!(stored.sha256.as_bytes(), &expected);
     assert_eq!(row.evidence.as_deref(), Some(store.known().evidence));
