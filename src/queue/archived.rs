@@ -15,6 +15,10 @@ use crate::digest::Sha256Digest;
 use crate::error::ErrorKind;
 use crate::recording::RecordingId;
 
+mod unread;
+
+pub use unread::{Ahead, Unread};
+
 /// Rows that are held in memory at once.
 const PAGE: i64 = 500;
 
@@ -74,7 +78,8 @@ pub async fn archived(
         r#"-- queue::archived
         SELECT recording_id, project_id, object_key AS "object_key!", object_url AS "object_url!",
                size_bytes AS "size_bytes!", sha256 AS "sha256!", archived_at AS "archived_at!",
-               verified_at, verify_failed_at
+               CASE WHEN isfinite(verified_at) THEN verified_at END AS verified_at,
+               CASE WHEN isfinite(verify_failed_at) THEN verify_failed_at END AS verify_failed_at
           FROM archiver.recordings
          WHERE recording_id = ANY ($1) AND state = 'archived'"#,
         &ids,
@@ -85,114 +90,8 @@ pub async fn archived(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-// `archived_at` may be ahead of the database's clock by the time that a question takes, and so may
-// be the first `verified_at`, which is the same.
-/// A walk through the archived objects of one store, the longest untried first, those never tried
-/// before all others: what cannot be read holds nobody up. Objects that are archived or tried while
-/// it lasts are not among them, so it ends.
-#[derive(Debug)]
-pub struct Unread {
-    pool: PgPool,
-    url_root: String,
-    begun_at: DateTime<Utc>,
-    last: Option<(Option<DateTime<Utc>>, DateTime<Utc>, Uuid)>,
-}
-
-/// What a walk has before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ahead {
-    pub recordings: u64,
-    pub bytes: u64,
-    /// Recordings that are archived in another store, and so left out.
-    pub elsewhere: u64,
-}
-
-impl Unread {
-    /// Begins a walk; `url_root` is what all object URLs of the store begin with.
-    pub async fn begin(pool: &PgPool, url_root: String) -> Result<Self, QueueError> {
-        Ok(Self {
-            pool: pool.clone(),
-            url_root,
-            begun_at: super::database_time(pool).await?,
-            last: None,
-        })
-    }
-
-    /// When it began, by the database's clock.
-    pub const fn begun_at(&self) -> DateTime<Utc> {
-        self.begun_at
-    }
-
-    /// Counts all that the walk has before it when it begins.
-    pub async fn ahead(&self) -> Result<Ahead, QueueError> {
-        let row = sqlx::query!(
-            r#"-- queue::unread_ahead
-            SELECT count(*) FILTER (WHERE here) AS "recordings!",
-                   coalesce(sum(size_bytes) FILTER (WHERE here), 0)::bigint AS "bytes!",
-                   count(*) FILTER (WHERE NOT here) AS "elsewhere!"
-              FROM archiver.recordings,
-           LATERAL (SELECT starts_with(object_url, $1) AS here) place
-             WHERE state = 'archived' AND finalized_at <= $2
-               AND (verified_at IS NULL OR verified_at < $2 OR verified_at = archived_at)
-               AND (verify_failed_at IS NULL OR verify_failed_at < $2)"#,
-            self.url_root,
-            self.begun_at,
-        )
-        .fetch_one(&self.pool)
-        .answered("count the archived recordings")
-        .await?;
-        let number = |number: i64| u64::try_from(number).unwrap_or_default();
-        Ok(Ahead {
-            recordings: number(row.recordings),
-            bytes: number(row.bytes),
-            elsewhere: number(row.elsewhere),
-        })
-    }
-
-    /// The next objects; none at the end.
-    pub async fn page(&mut self) -> Result<Vec<ArchivedObject>, QueueError> {
-        let (tried_at, archived_at, recording_id) = match self.last {
-            Some((tried_at, archived_at, id)) => (tried_at, Some(archived_at), id),
-            None => (None, None, Uuid::nil()),
-        };
-        let rows = sqlx::query_as!(
-            ArchivedObjectRow,
-            r#"-- queue::unread_page
-            SELECT recording_id, project_id, object_key AS "object_key!",
-                   object_url AS "object_url!", size_bytes AS "size_bytes!", sha256 AS "sha256!",
-                   archived_at AS "archived_at!", verified_at, verify_failed_at
-              FROM archiver.recordings
-             WHERE state = 'archived' AND starts_with(object_url, $1) AND finalized_at <= $2
-               AND (verified_at IS NULL OR verified_at < $2 OR verified_at = archived_at)
-               AND (verify_failed_at IS NULL OR verify_failed_at < $2)
-               AND (coalesce(greatest(verified_at, verify_failed_at), '-infinity'), archived_at,
-                    recording_id)
-                   > (coalesce($3::timestamptz, '-infinity'),
-                      coalesce($4::timestamptz, '-infinity'), $5)
-             ORDER BY coalesce(greatest(verified_at, verify_failed_at), '-infinity'), archived_at,
-                      recording_id
-             LIMIT $6"#,
-            self.url_root,
-            self.begun_at,
-            tried_at,
-            archived_at,
-            recording_id,
-            PAGE,
-        )
-        .fetch_all(&self.pool)
-        .answered("look for what is to be read again")
-        .await?;
-        let page: Vec<ArchivedObject> = rows.into_iter().map(Into::into).collect();
-        if let Some(last) = page.last() {
-            let tried_at = last.verified_at.max(last.verify_failed_at);
-            self.last = Some((tried_at, last.archived_at, last.recording_id.uuid()));
-        }
-        Ok(page)
-    }
-}
-
 /// Looks up those of one store whose last reading did not find them equal and was tried longer ago
-/// than `pause`, the longest untried first.
+/// than `pause`, or in the future, the longest untried first.
 pub async fn to_try_again(
     pool: &PgPool,
     url_root: &str,
@@ -204,9 +103,11 @@ pub async fn to_try_again(
         r#"-- queue::to_try_again
         SELECT recording_id, project_id, object_key AS "object_key!", object_url AS "object_url!",
                size_bytes AS "size_bytes!", sha256 AS "sha256!", archived_at AS "archived_at!",
-               verified_at, verify_failed_at
+               CASE WHEN isfinite(verified_at) THEN verified_at END AS verified_at,
+               CASE WHEN isfinite(verify_failed_at) THEN verify_failed_at END AS verify_failed_at
           FROM archiver.recordings
-         WHERE state = 'archived' AND verify_failed_at <= now() - $2::interval
+         WHERE state = 'archived'
+           AND (verify_failed_at <= now() - $2::interval OR verify_failed_at > now())
            AND starts_with(object_url, $1)
          ORDER BY verify_failed_at
          LIMIT $3"#,
@@ -248,6 +149,7 @@ pub async fn note_damage(
         r#"-- queue::note_damage
         UPDATE archiver.recordings
            SET error_kind = $3, error_message = $4, verify_failed_at = now(),
+               verified_at = CASE WHEN verified_at <= now() THEN verified_at END,
                damage_found_at = coalesce(damage_found_at, now())
          WHERE recording_id = $1 AND state = 'archived' AND archived_at = $2"#,
         object.recording_id.uuid(),
@@ -265,7 +167,9 @@ pub async fn note_damage(
 pub async fn note_not_read(pool: &PgPool, object: &ArchivedObject) -> Result<(), QueueError> {
     sqlx::query!(
         r#"-- queue::note_not_read
-        UPDATE archiver.recordings SET verify_failed_at = now()
+        UPDATE archiver.recordings
+           SET verify_failed_at = now(),
+               verified_at = CASE WHEN verified_at <= now() THEN verified_at END
          WHERE recording_id = $1 AND state = 'archived' AND archived_at = $2"#,
         object.recording_id.uuid(),
         object.archived_at,

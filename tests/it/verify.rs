@@ -18,6 +18,7 @@ use crate::harness::s3::{Call, StoreFault};
 use crate::harness::world::{PART, World, files_below};
 use crate::seed::execute;
 
+mod future;
 mod repair;
 mod slices;
 

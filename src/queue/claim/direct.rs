@@ -70,7 +70,9 @@ impl Queue {
                    AND (project_id IS NULL OR project_id = $2)
                    AND ($2 <> ALL (not_found_in) OR $5 OR NOT archiver.others_to_ask(not_found_in))
                    AND (state = 'pending'
-                        OR (state = 'in_progress' AND lease_expires_at <= now())
+                        OR (state = 'in_progress'
+                            AND (lease_expires_at <= now()
+                                 OR lease_expires_at > now() + interval '7 days'))
                         OR (state = 'failed' AND $5)
                         OR (state = 'archived' AND $6))
                    FOR UPDATE SKIP LOCKED

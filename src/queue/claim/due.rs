@@ -56,7 +56,9 @@ impl Queue {
             r#"-- queue::give_back_expired
             WITH expired AS (
                 SELECT recording_id FROM archiver.recordings
-                 WHERE state = 'in_progress' AND lease_expires_at <= now()
+                 WHERE state = 'in_progress'
+                   -- A lease that lasts for more than a week was written by a wrong clock.
+                   AND (lease_expires_at <= now() OR lease_expires_at > now() + interval '7 days')
                    FOR UPDATE SKIP LOCKED
             ), lost AS (
                 UPDATE archiver.attempts a

@@ -36,8 +36,8 @@ pub async fn slice(
     let walk = Unread::begin(scrub.pool, scrub.storage.url_root()).await?;
     let begun_at = walk.begun_at();
     let elapsed = match pace_kept_until(scrub.pool, chore).await? {
-        // A clock that was set back has nothing due.
-        Some(until) => (begun_at - until).to_std().unwrap_or_default(),
+        // A pace that was kept until some time in the future was kept by a wrong clock.
+        Some(until) => (begun_at - until).to_std().unwrap_or(FIRST_SLICE),
         None => FIRST_SLICE,
     };
     let due_bytes = share(walk.ahead().await?.bytes, elapsed, within);
