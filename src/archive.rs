@@ -23,6 +23,7 @@ mod breaker;
 mod checkpoints;
 mod equal;
 mod error;
+mod found;
 mod hashing;
 mod oddities;
 mod pump;
@@ -33,6 +34,7 @@ mod verdict;
 pub use attempt::Report;
 pub use breaker::Breaker;
 pub use error::ArchiveError;
+pub use found::{Described, describe};
 pub use verdict::Policy;
 
 /// Everything it takes to archive recordings: the stations, and the rules of giving up.
@@ -54,6 +56,8 @@ struct Notes {
     recording: Option<Recording>,
     /// By the database's clock, before the provider said that.
     asked_at: Option<DateTime<Utc>>,
+    /// The provider did not say it now: the manifest in the bucket says that it once did.
+    is_from_manifest: bool,
 }
 
 /// One recording on its way, as the story's chapters hand it on.
@@ -134,7 +138,10 @@ impl Archiver {
             unless(stop, asking),
             unless(stop, self.storage.enforcement())
         );
-        let recording = recording?;
+        let recording = match recording {
+            Ok(recording) => recording,
+            Err(error) => return self.or_found(error, claim, notes, progress, stop).await,
+        };
         notes.asked_at = Some(asked_at);
         let recording = notes.recording.insert(recording);
         let key = &self.storage.key_for(self.queue.project_id(), recording)?;

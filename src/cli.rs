@@ -77,7 +77,7 @@ enum Command {
     /// Put failed recordings back into the queue
     Retry(queueing::RetryArgs),
     /// Bring the database back from the manifests in the bucket
-    Rebuild,
+    Rebuild(rebuild::RebuildArgs),
     /// Report what the recordings cost
     #[command(subcommand)]
     Report(ReportCommand),
@@ -215,7 +215,7 @@ async fn dispatch(
         Command::Enqueue(args) => queueing::enqueue(&session, &args, &mut out).await,
         Command::Discover(args) => discover::run(&session, &args, &mut out).await,
         Command::Reconcile(args) => reconcile::run(&session, &args, &mut out).await,
-        Command::Rebuild => rebuild::run(&session, &mut out).await,
+        Command::Rebuild(args) => rebuild::run(&session, &args, &mut out).await,
         Command::Retry(args) => queueing::retry(&session, &args, &mut out).await,
         Command::Migrate(args) => queueing::migrate(&session, &args, &mut out).await,
         Command::Status(args) => {

@@ -36,6 +36,7 @@ mod settle;
 mod state;
 mod store_probes;
 mod uploads;
+mod vouched;
 
 pub use archived::{
     Ahead, ArchivedObject, Unread, archived, keep_pace, note_damage, note_equal, note_kept_aside,
@@ -56,7 +57,7 @@ pub use placed::{
     ArchivedFacts, PlacedObject, archived_after, archived_facts, archived_with_other_cost,
     is_accounted_for,
 };
-pub use rebuild::{Rebuilding, ToRebuild, rebuild};
+pub use rebuild::{Rebuilding, RowBefore, ToRebuild, leave_row, rebuild, rows_before};
 pub use retirements::{
     OpenRetirement, RetireRow, RetireWish, SourceGone, begin_retirement, confirm_retirement,
     refuse_retirement, retire_rows, settle_retirement,
@@ -68,6 +69,7 @@ pub use uploads::{
     BegunUpload, LeftUpload, StaleUpload, forget_stale_upload, held_recordings, recorded_uploads,
     stale_uploads, take_stale_upload,
 };
+pub use vouched::KnownPlace;
 
 /// One process's access to the queue: its project, its name, its lease.
 #[derive(Debug, Clone)]

@@ -144,6 +144,26 @@ impl Recording {
         })
     }
 
+    /// A recording of which nothing but its ID is known.
+    pub fn unknown(id: RecordingId) -> Self {
+        Self {
+            id,
+            room_session_id: None,
+            status: None,
+            started_at: None,
+            finished_at: None,
+            created_at: None,
+            updated_at: None,
+            duration_secs: None,
+            declared_size_bytes: None,
+            media_format: None,
+            cost: None,
+            link: None,
+            metadata: Metadata::default(),
+            unread_fields: Vec::new(),
+        }
+    }
+
     /// Ready means `completed` with a link. A missing or unknown status counts as ready when a
     /// link and the end are there; `recording`, `paused` and `processing` never do, because a
     /// link may appear before the file is whole.
@@ -167,20 +187,10 @@ mod tests {
 
     fn recording(status: Option<&str>, link: bool, finished: bool) -> Recording {
         Recording {
-            id: Uuid::nil().into(),
-            room_session_id: None,
             status: status.map(RecordingStatus::from),
-            started_at: None,
             finished_at: finished.then_some(DateTime::UNIX_EPOCH),
-            created_at: None,
-            updated_at: None,
-            duration_secs: None,
-            declared_size_bytes: None,
-            media_format: None,
-            cost: None,
             link: link.then(|| SignedUrl::parse("https://example.com/x").unwrap()),
-            metadata: Metadata::default(),
-            unread_fields: Vec::new(),
+            ..Recording::unknown(Uuid::nil().into())
         }
     }
 

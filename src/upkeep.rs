@@ -14,7 +14,7 @@ mod walk;
 
 pub use acquaint::{Acquainted, PART_SIZE_CURE, Worse, look};
 pub use discover::{DiscoverError, Discovered, Discovery, UnknownError};
-pub use rebuild::{NotRebuilt, RebuildError, Rebuilt, rebuild};
+pub use rebuild::{NotRebuilt, RebuildError, Rebuilt, Trust, rebuild};
 pub use reconcile::{
     Difference, DifferenceKind, Listener, ReconcileError, Reconciled, Reconciliation,
 };

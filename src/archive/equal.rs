@@ -20,18 +20,18 @@ impl Archiver {
         if let Some(published) = self.published_before(job, left).await? {
             return Ok(Some(published));
         }
-        // Our own manifest names the digest: reading the object back is proof enough.
-        let manifest = self.storage.manifest(job.key).await?;
-        let mismatch = manifest.as_ref().and_then(Manifest::format_mismatch);
-        let stated = manifest.and_then(|m| m.fingerprint_of(job.claim.recording_id()));
+        // The row vouches for what was archived before: it was compared with its source then. The
+        // manifest in the bucket does not: whoever wrote the object may have written that too.
+        let vouched = self.queue.vouched(job.claim).await?;
         // What an operator accepted in another size than declared was accepted for good.
-        let is_stated_size = stated.is_some_and(|stated| stated.size_bytes == found_bytes);
-        if is_stated_size
-            && let Some(stated) = stated
-            && self.storage.read_back(job.key).await? == Some(stated)
+        let is_vouched_size = vouched.is_some_and(|vouched| vouched.size_bytes == found_bytes);
+        if is_vouched_size
+            && let Some(vouched) = vouched
+            && self.storage.read_back(job.key, vouched.size_bytes).await? == Some(vouched)
         {
-            job.note_mismatch(mismatch);
-            return Ok(Some((stated, Published::EqualWasThere)));
+            let manifest = self.storage.manifest(job.key).await?;
+            job.note_mismatch(manifest.as_ref().and_then(Manifest::format_mismatch));
+            return Ok(Some((vouched, Published::EqualWasThere)));
         }
         if job.claim.is_damaged()
             // A repair that was cut off before it had removed the bad object.
@@ -42,7 +42,7 @@ impl Archiver {
         }
         if let Some(declared) = self.demanded_size(job.recording)
             && declared != found_bytes
-            && !is_stated_size
+            && !is_vouched_size
         {
             return Err(self.storage.conflict(job.key, found_bytes, declared).into());
         }

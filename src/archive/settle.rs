@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::time::Instant;
 
@@ -34,7 +33,7 @@ impl Archiver {
         let lost = matches!(&result, Err(error) if error.kind() == ErrorKind::LeaseLost);
         let recording = notes.recording.as_ref().filter(|_| !lost);
         let heard = match recording {
-            Some(recording) => Some(self.heard(&mut tx, recording, notes.asked_at).await?),
+            Some(recording) => Some(self.heard(&mut tx, recording, notes).await?),
             None => None,
         };
         match result {
@@ -79,8 +78,9 @@ impl Archiver {
         &self,
         connection: &mut PgConnection,
         recording: &'a Recording,
-        asked_at: Option<DateTime<Utc>>,
+        notes: &Notes,
     ) -> Result<Heard<'a>, QueueError> {
+        let asked_at = notes.asked_at;
         let mut heard = Heard {
             recording,
             asked_at,
@@ -96,8 +96,12 @@ impl Archiver {
             observed_at: asked_at,
         };
         let project_id = Some(self.queue.project_id());
-        let recorded =
-            ledger::record_one(connection, project_id, &observation, ObservedBy::Archive);
+        let observed_by = if notes.is_from_manifest {
+            ObservedBy::Rebuild
+        } else {
+            ObservedBy::Archive
+        };
+        let recorded = ledger::record_one(connection, project_id, &observation, observed_by);
         heard.cost = queue::written(recorded).await?.map(|standing| StatedCost {
             cost: standing.cost,
             observed_at: standing.observed_at,

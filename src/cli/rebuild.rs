@@ -6,10 +6,28 @@ use indicatif::ProgressBar;
 
 use super::exit::Exit;
 use super::session::Session;
+use crate::cli::human;
 use crate::printable::printable;
-use crate::upkeep::{self, NotRebuilt, Rebuilt};
+use crate::upkeep::{self, NotRebuilt, Rebuilt, Trust};
 
-pub(super) async fn run(session: &Session, out: &mut impl Write) -> anyhow::Result<Exit> {
+#[derive(Debug, clap::Args)]
+pub(super) struct RebuildArgs {
+    /// Do not read the objects: believe what the manifests say of them. The evidence of such rows
+    /// is `manifest`, and `verify` reads them first
+    #[arg(long)]
+    trust_manifests: bool,
+}
+
+pub(super) async fn run(
+    session: &Session,
+    args: &RebuildArgs,
+    out: &mut impl Write,
+) -> anyhow::Result<Exit> {
+    let trust = if args.trust_manifests {
+        Trust::Manifests
+    } else {
+        Trust::Nothing
+    };
     let storage = session.storage_to_look_at()?;
     let database = session.database().await?;
     let bar = session.progress.add(ProgressBar::new_spinner());
@@ -18,12 +36,21 @@ pub(super) async fn run(session: &Session, out: &mut impl Write) -> anyhow::Resu
     };
     let seen = |so_far: &Rebuilt| {
         bar.set_message(format!(
-            "{} manifests, {} rows rebuilt",
-            so_far.manifests, so_far.rebuilt
+            "{} manifests, {} rows rebuilt, {} read",
+            so_far.manifests,
+            so_far.rebuilt,
+            human::size(so_far.read_bytes.into())
         ));
         bar.tick();
     };
-    let rebuilt = Box::pin(upkeep::rebuild(database.pool(), &storage, told, seen)).await;
+    let rebuilt = Box::pin(upkeep::rebuild(
+        database.pool(),
+        &storage,
+        trust,
+        told,
+        seen,
+    ))
+    .await;
     bar.finish_and_clear();
     database.close().await;
     let rebuilt = rebuilt?;

@@ -20,14 +20,37 @@ pub enum Evidence {
     ReadBack,
     /// Each part's checksum was verified by a store probed to reject wrong ones.
     Parts,
+    /// Found in the bucket, read, and equal to the manifest beside it. Nobody has compared it with
+    /// the source: whoever can write the bucket can write both.
+    Found,
+    /// Found in the bucket, and not read: only its manifest says what it is.
+    Manifest,
 }
 
 impl Evidence {
+    const ALL: [Self; 5] = [
+        Self::FullObject,
+        Self::ReadBack,
+        Self::Parts,
+        Self::Found,
+        Self::Manifest,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FullObject => "full_object",
             Self::ReadBack => "read_back",
             Self::Parts => "parts",
+            Self::Found => "found",
+            Self::Manifest => "manifest",
+        }
+    }
+
+    /// Whether the object was compared with its source, and not only with what the bucket says.
+    pub const fn is_of_the_source(self) -> bool {
+        match self {
+            Self::FullObject | Self::ReadBack | Self::Parts => true,
+            Self::Found | Self::Manifest => false,
         }
     }
 }
@@ -83,6 +106,19 @@ impl Proof {
         }
     }
 
+    /// What was found in the bucket: read and equal to its manifest, or believed unread.
+    pub fn found(stated: &Fingerprint, is_read: bool) -> Self {
+        Self {
+            evidence: if is_read {
+                Evidence::Found
+            } else {
+                Evidence::Manifest
+            },
+            algorithm: Algorithm::Sha256,
+            value: is_read.then(|| stated.sha256.to_string()),
+        }
+    }
+
     /// A proof as it stands on record. Older rows name no algorithm: reading back rests on
     /// SHA-256, all else on CRC64NVME then.
     pub fn from_stored(
@@ -95,8 +131,10 @@ impl Proof {
             Some("crc64nvme") => Algorithm::Crc64Nvme,
             Some("sha256") => Algorithm::Sha256,
             Some(_) => return None,
-            None if evidence == Evidence::ReadBack => Algorithm::Sha256,
-            None => Algorithm::Crc64Nvme,
+            None => match evidence {
+                Evidence::ReadBack | Evidence::Found | Evidence::Manifest => Algorithm::Sha256,
+                Evidence::FullObject | Evidence::Parts => Algorithm::Crc64Nvme,
+            },
         };
         Some(Self {
             evidence,
@@ -121,7 +159,7 @@ impl FromStr for Evidence {
     type Err = UnknownEvidence;
 
     fn from_str(text: &str) -> Result<Self, UnknownEvidence> {
-        [Self::FullObject, Self::ReadBack, Self::Parts]
+        Self::ALL
             .into_iter()
             .find(|evidence| evidence.as_str() == text)
             .ok_or_else(|| UnknownEvidence(text.to_owned()))
@@ -182,7 +220,7 @@ impl Storage {
         key: &ObjectKey,
         sent: &Fingerprint,
     ) -> Result<Proof, StorageError> {
-        match self.read_back(key).await? {
+        match self.read_back(key, sent.size_bytes).await? {
             Some(found) if found == *sent => Ok(Proof::read_back(&found)),
             Some(found) => Err(StorageError::ReadBackDiffers {
                 key: key.clone(),
@@ -199,7 +237,12 @@ impl Storage {
         key: &ObjectKey,
         expected: &Fingerprint,
     ) -> Result<(), StorageError> {
-        match self.read_back(key).await? {
+        match self.size_of(key).await? {
+            Some(size_bytes) if size_bytes == expected.size_bytes => {}
+            Some(size_bytes) => return Err(self.conflict(key, size_bytes, expected.size_bytes)),
+            None => return Err(StorageError::Missing { key: key.clone() }),
+        }
+        match self.read_back(key, expected.size_bytes).await? {
             Some(found) if found == *expected => Ok(()),
             Some(found) => Err(self.conflict(key, found.size_bytes, expected.size_bytes)),
             None => Err(StorageError::Missing { key: key.clone() }),

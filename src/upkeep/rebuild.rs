@@ -1,24 +1,33 @@
 //! The database from the bucket alone: each manifest says all that its row said.
+//!
+//! The bucket is no witness for itself. So each object is read and compared with its manifest, and
+//! its row says that it was found: what `retire` deletes at the provider never rests on that.
 
+use std::pin::pin;
+
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 use sqlx::PgPool;
 
+use crate::archive::{Described, describe};
 use crate::finance::ledger::{self, Observation, ObservedBy};
-use crate::queue::{self, QueueError, Rebuilding, StoredObject, ToRebuild};
-use crate::recording::RecordingStatus;
-use crate::signalwire;
-use crate::storage::{ObjectKey, Storage, StorageError};
+use crate::progress::Progress;
+use crate::queue::{self, QueueError, Rebuilding, RowBefore, ToRebuild};
+use crate::recording::{RecordingId, RecordingStatus};
+use crate::storage::{Inventory, MANIFEST_SUFFIX, ObjectKey, Storage, StorageError};
 
 /// Manifests that are read side by side.
 const SIDE_BY_SIDE: usize = 16;
-/// Rows that are written in one transaction.
+/// Objects that are read side by side.
+const OBJECTS_SIDE_BY_SIDE: usize = 4;
+/// Rows that are written in one transaction, if their objects need not be read.
 const BATCH: usize = 50;
 
 /// What came back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rebuilt {
     pub manifests: u64,
-    /// Rows that had been missing.
+    /// Rows that had been missing, or had failed because the provider has no such recording.
     pub rebuilt: u64,
     /// Rows that said the same already.
     pub known: u64,
@@ -26,6 +35,8 @@ pub struct Rebuilt {
     pub unfinished: u64,
     /// Manifests that no row could be made of.
     pub refused: u64,
+    /// Bytes of objects that were read and compared.
+    pub read_bytes: u64,
 }
 
 /// A manifest that no row could be made of.
@@ -46,134 +57,213 @@ pub enum RebuildError {
     Write(#[from] std::io::Error),
 }
 
+/// Whether objects are read before their rows say that they are archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Each object is read, and compared with its manifest.
+    Nothing,
+    /// The manifests are believed, and the rows say so.
+    Manifests,
+}
+
+/// A rebuild on its way.
+struct Rebuild<'a, Told, Seen> {
+    pool: &'a PgPool,
+    storage: &'a Storage,
+    trust: Trust,
+    told: Told,
+    seen: Seen,
+    so_far: Rebuilt,
+}
+
 /// Walks through the bucket and writes the row of each manifest that has none, with the last cost
-/// it knows. Rows that are there stay as they are, so that a second time changes nothing. `told`
-/// hears of what no row could be made of, `seen` of each step.
+/// it knows. Rows that are there stay as they are, so that a second time changes nothing, and reads
+/// nothing that was read the first time. `told` hears of what no row could be made of, `seen` of
+/// each step.
 pub async fn rebuild(
     pool: &PgPool,
     storage: &Storage,
-    mut told: impl FnMut(&NotRebuilt) -> std::io::Result<()>,
-    mut seen: impl FnMut(&Rebuilt),
+    trust: Trust,
+    told: impl FnMut(&NotRebuilt) -> std::io::Result<()>,
+    seen: impl FnMut(&Rebuilt),
 ) -> Result<Rebuilt, RebuildError> {
-    let mut so_far = Rebuilt::default();
+    let mut rebuild = Rebuild {
+        pool,
+        storage,
+        trust,
+        told,
+        seen,
+        so_far: Rebuilt::default(),
+    };
     let mut inventory = storage.inventory();
-    let mut ended = false;
-    while !ended {
-        let mut keys = Vec::new();
+    while rebuild.batch(&mut inventory).await? {}
+    Ok(rebuild.so_far)
+}
+
+impl<Told, Seen> Rebuild<'_, Told, Seen>
+where
+    Told: FnMut(&NotRebuilt) -> std::io::Result<()>,
+    Seen: FnMut(&Rebuilt),
+{
+    /// Takes the next manifests of the list; `false` at its end.
+    async fn batch(&mut self, inventory: &mut Inventory<'_>) -> Result<bool, RebuildError> {
+        let (mut keys, mut ended) = (Vec::new(), false);
         while keys.len() < BATCH && !ended {
-            let listed = inventory.next().await?;
-            ended = listed.is_none();
-            keys.extend(listed.and_then(|it| ObjectKey::of_manifest(&it.key)));
+            let Some(listed) = inventory.next().await? else {
+                ended = true;
+                continue;
+            };
+            if !listed.key.ends_with(MANIFEST_SUFFIX) {
+                continue;
+            }
+            if let Some(key) = ObjectKey::of_manifest(&listed.key) {
+                keys.push(key);
+            } else {
+                self.so_far.manifests += 1;
+                self.refuse(listed.key, "its key is none that this program makes")?;
+            }
         }
-        let read = stream::iter(keys.into_iter().map(|key| read(storage, key)));
-        let read: Vec<_> = read.buffered(SIDE_BY_SIDE).collect().await;
-        let mut rows = Vec::new();
-        for result in read {
-            so_far.manifests += 1;
-            match result? {
-                Ok(row) => rows.push(row),
-                Err(refusal) => {
-                    so_far.refused += 1;
-                    told(&refusal)?;
-                }
+        let now = queue::database_time(self.pool).await?;
+        let described = self.describe(keys, now).await?;
+        let ids: Vec<RecordingId> = described.iter().map(|it| it.recording.id).collect();
+        let before = queue::rows_before(self.pool, &ids).await?;
+        let (mut at_once, mut to_read) = (Vec::new(), Vec::new());
+        for described in described {
+            let is_read = self.trust == Trust::Nothing;
+            let verdict = before
+                .get(&described.recording.id)
+                .and_then(|row| self.verdict(row, &described, is_read));
+            if verdict.is_none() && is_read {
+                to_read.push(described);
+            } else {
+                at_once.push(described);
             }
         }
         // In the order in which everybody locks rows.
-        rows.sort_by_key(|row| row.recording.id);
-        for refusal in write(pool, &rows, &mut so_far).await? {
-            so_far.refused += 1;
-            told(&refusal)?;
-        }
-        seen(&so_far);
+        at_once.sort_by_key(|it| it.recording.id);
+        self.write(at_once, false).await?;
+        (self.seen)(&self.so_far);
+        self.read(to_read).await?;
+        Ok(!ended)
     }
-    Ok(so_far)
-}
 
-/// What a manifest and its object say; or why that makes no row.
-async fn read(
-    storage: &Storage,
-    key: ObjectKey,
-) -> Result<Result<ToRebuild, NotRebuilt>, StorageError> {
-    let refused = |reason: String| {
-        Ok(Err(NotRebuilt {
-            object_key: key.as_str().to_owned(),
-            reason,
-        }))
-    };
-    let Some(manifest) = storage.manifest(&key).await? else {
-        return refused("its manifest cannot be read".to_owned());
-    };
-    let facts = match manifest.facts() {
-        Ok(facts) => facts,
-        Err(field) => return refused(format!("its manifest has a {field} that is not understood")),
-    };
-    let recording = match signalwire::described(facts.metadata) {
-        Ok(recording) if recording.id == facts.recording_id => recording,
-        Ok(_) => return refused("its manifest speaks of two recordings".to_owned()),
-        Err(problem) => return refused(format!("its manifest's metadata: {problem}")),
-    };
-    let Some(standing) = storage.look_at(&key).await? else {
-        return refused("its manifest is there, the object is not".to_owned());
-    };
-    let stated = facts.fingerprint.size_bytes;
-    if standing.size_bytes != stated {
-        let found = standing.size_bytes;
-        return refused(format!(
-            "the object has {found} bytes, its manifest says {stated}"
-        ));
+    fn verdict(&self, row: &RowBefore, described: &Described, is_read: bool) -> Option<Rebuilding> {
+        let facts = &described.facts;
+        let url = self.storage.object_url(&described.key);
+        let sha256 = &facts.fingerprint.sha256;
+        row.verdict(facts.project_id.as_deref(), &url, sha256, is_read)
     }
-    Ok(Ok(ToRebuild {
-        project_id: facts.project_id,
-        recording,
-        object: StoredObject {
-            object_key: key.as_str().to_owned(),
-            object_url: storage.object_url(&key),
-            fingerprint: facts.fingerprint,
-            evidence: facts.proof.evidence.as_str(),
-            evidence_algorithm: facts.proof.algorithm.as_str(),
-            evidence_value: facts.proof.value,
-            etag: standing.etag,
-            upload_id: None,
-            archived_at: facts.archived_at,
-            format_mismatch: facts.format_mismatch,
-        },
-        observed_at: facts.observed_at,
-    }))
-}
 
-/// Writes rows and ledger, all or none of them.
-async fn write(
-    pool: &PgPool,
-    rows: &[ToRebuild],
-    so_far: &mut Rebuilt,
-) -> Result<Vec<NotRebuilt>, QueueError> {
-    let mut tx = queue::begin(pool).await?;
-    let (mut costs, mut refusals) = (Vec::new(), Vec::new());
-    for row in rows {
-        match queue::rebuild(&mut tx, row).await? {
-            Rebuilding::Rebuilt => {
-                so_far.rebuilt += 1;
-                costs.extend(row.recording.cost.map(|cost| Observation {
-                    recording_id: row.recording.id,
-                    cost,
-                    recording_status: row.recording.status.as_ref().map(RecordingStatus::as_str),
-                    observed_at: Some(row.observed_at),
-                }));
+    /// Reads manifests, and leaves out those that no row can be made of.
+    async fn describe(
+        &mut self,
+        keys: Vec<ObjectKey>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Described>, RebuildError> {
+        let storage = self.storage;
+        let reading = keys.into_iter().map(|key| async move {
+            let described = describe(storage, key.clone(), now).await;
+            (key, described)
+        });
+        let read: Vec<_> = stream::iter(reading).buffered(SIDE_BY_SIDE).collect().await;
+        let mut taken = Vec::new();
+        for (key, described) in read {
+            self.so_far.manifests += 1;
+            match described? {
+                Ok(described) => taken.push(described),
+                Err(reason) => self.refuse(key.as_str().to_owned(), &reason)?,
             }
-            Rebuilding::Known => so_far.known += 1,
-            Rebuilding::Unfinished => so_far.unfinished += 1,
-            Rebuilding::Differs => refusals.push(NotRebuilt {
-                object_key: row.object.object_key.clone(),
-                reason: format!(
-                    "the row of {} says that another object is its own",
-                    row.recording.id
-                ),
-            }),
         }
+        Ok(taken)
     }
-    queue::written(ledger::observe(&mut tx, None, &costs, ObservedBy::Rebuild)).await?;
-    queue::commit(tx, "bring rows back").await?;
-    Ok(refusals)
+
+    /// Reads objects, and writes the row of each as soon as it is read.
+    async fn read(&mut self, described: Vec<Described>) -> Result<(), RebuildError> {
+        let storage = self.storage;
+        let reading = described.into_iter().map(|described| async move {
+            let read = described.difference(storage, &Progress::default()).await;
+            (described, read)
+        });
+        let mut reading = pin!(stream::iter(reading).buffer_unordered(OBJECTS_SIDE_BY_SIDE));
+        while let Some((described, difference)) = reading.next().await {
+            match difference? {
+                None => {
+                    self.so_far.read_bytes += described.facts.fingerprint.size_bytes;
+                    self.write(vec![described], true).await?;
+                }
+                Some(reason) => self.refuse(described.key.as_str().to_owned(), &reason)?,
+            }
+            (self.seen)(&self.so_far);
+        }
+        Ok(())
+    }
+
+    /// Writes rows and ledger, all or none of them.
+    async fn write(
+        &mut self,
+        described: Vec<Described>,
+        is_read: bool,
+    ) -> Result<(), RebuildError> {
+        if described.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<ToRebuild> = described
+            .into_iter()
+            .map(|it| ToRebuild {
+                object: it.object(self.storage, is_read),
+                project_id: it.facts.project_id,
+                recording: it.recording,
+                observed_at: it.facts.observed_at,
+                is_read,
+            })
+            .collect();
+        let mut tx = queue::begin(self.pool).await?;
+        let (mut costs, mut refused) = (Vec::new(), Vec::new());
+        let mut counted = self.so_far;
+        // Nothing is written unread, unless the manifests are trusted.
+        let may_write = is_read || self.trust == Trust::Manifests;
+        for row in &rows {
+            let became = if may_write {
+                queue::rebuild(&mut tx, row).await?
+            } else {
+                queue::leave_row(&mut tx, row).await?
+            };
+            match became {
+                Rebuilding::Rebuilt => {
+                    counted.rebuilt += 1;
+                    costs.extend(row.recording.cost.map(|cost| Observation {
+                        recording_id: row.recording.id,
+                        cost,
+                        recording_status:
+                            row.recording.status.as_ref().map(RecordingStatus::as_str),
+                        observed_at: Some(row.observed_at),
+                    }));
+                }
+                Rebuilding::Known => counted.known += 1,
+                Rebuilding::Unfinished => counted.unfinished += 1,
+                Rebuilding::Differs => refused.push(row),
+            }
+        }
+        queue::written(ledger::observe(&mut tx, None, &costs, ObservedBy::Rebuild)).await?;
+        queue::commit(tx, "bring rows back").await?;
+        self.so_far = counted;
+        for row in refused {
+            let reason = format!(
+                "the row of {} says that another object is its own, or another project",
+                row.recording.id
+            );
+            self.refuse(row.object.object_key.clone(), &reason)?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, object_key: String, reason: &str) -> std::io::Result<()> {
+        self.so_far.refused += 1;
+        (self.told)(&NotRebuilt {
+            object_key,
+            reason: reason.to_owned(),
+        })
+    }
 }
 
 impl std::fmt::Display for NotRebuilt {

@@ -192,7 +192,8 @@ impl Retirer<'_> {
         if let Err(refusal) = candidate.is_described_by(manifest.as_ref()) {
             return Ok(Err(refusal));
         }
-        let found = self.storage.read_back(key).await?;
+        let archived_bytes = candidate.archived.size_bytes;
+        let found = self.storage.read_back(key, archived_bytes).await?;
         Ok(candidate.is_equal_to(found.as_ref()))
     }
 

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use recording_archiver::database;
 use recording_archiver::simulator::{CostToken, SimulatedRecording};
-use recording_archiver::upkeep::{NotRebuilt, Rebuilt, rebuild, reprice};
+use recording_archiver::upkeep::{NotRebuilt, Rebuilt, Trust, rebuild, reprice};
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
 use crate::harness::world::World;
 use crate::seed::execute;
+
+mod found;
+mod hostile;
 
 /// Every fact about the archived recordings, and the last cost of each.
 async fn facts(world: &World) -> Vec<String> {
@@ -19,6 +22,8 @@ async fn facts(world: &World) -> Vec<String> {
                  -- What only the queue knew.
                  - '{attempts,enqueued_at,finalized_at,next_attempt_at,cost_asked_at,
                      cost_observed_at,cost_changed_at}'::text[]
+                 -- What is found in the bucket says so.
+                 - '{evidence,evidence_algorithm,evidence_value,verified_at}'::text[]
                  || jsonb_build_object('last', (SELECT o.cost_usd::text || ' ' || recording_status
                       FROM archiver.cost_observations o WHERE o.recording_id = r.recording_id
                      ORDER BY observation_id DESC LIMIT 1)))::text
@@ -29,18 +34,19 @@ async fn facts(world: &World) -> Vec<String> {
     .unwrap()
 }
 
-async fn rebuilt(world: &World) -> (Rebuilt, Vec<String>) {
+pub(super) async fn rebuilt(world: &World) -> (Rebuilt, Vec<String>) {
     let archiver = world.archiver();
     let mut refused = Vec::new();
     let told = |refusal: &NotRebuilt| {
         refused.push(refusal.to_string());
         Ok(())
     };
-    let result = rebuild(&world.service, &archiver.storage, told, |_| {}).await;
+    let storage = &archiver.storage;
+    let result = rebuild(&world.service, storage, Trust::Nothing, told, |_| {}).await;
     (result.unwrap(), refused)
 }
 
-async fn lose_the_database(world: &World) {
+pub(super) async fn lose_the_database(world: &World) {
     execute(
         &world.pool,
         "DROP SCHEMA finance CASCADE; DROP SCHEMA archiver CASCADE;",
@@ -97,6 +103,10 @@ async fn after_the_schema_is_dropped_the_rows_are_equal_and_again_nothing_change
             "{run:?}"
         );
         assert_eq!(facts(&world).await, before);
+        let found = "SELECT count(*) FROM archiver.recordings
+                      WHERE evidence = 'found' AND evidence_value = encode(sha256, 'hex')
+                        AND verified_at <= now() AND verified_at > archived_at";
+        assert_eq!(world.number(found).await, 5);
         let ledger = "SELECT count(*) FROM archiver.cost_observations
                        WHERE observed_by = 'rebuild' AND observed_at <= now()";
         assert_eq!(world.number(ledger).await, 4);
@@ -135,6 +145,7 @@ async fn what_makes_no_row_is_named_and_the_others_come_back() {
         manifests: 5,
         rebuilt: 1,
         refused: 4,
+        read_bytes: 5000,
         ..Rebuilt::default()
     };
     assert_eq!(result, expected, "{refused:?}");

@@ -10,7 +10,7 @@ use crate::digest::Fingerprint;
 use crate::error::{ErrorKind, chain};
 use crate::queue::{self, ArchivedRow, Direct, Outcome, Wish};
 use crate::recording::RecordingId;
-use crate::storage::ObjectKey;
+use crate::storage::{Evidence, ObjectKey, found_in_words};
 
 /// No recording is tried again sooner.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -120,12 +120,14 @@ impl Backfill {
         }
     }
 
-    /// `--force` on an archived recording: read back, and archived again only if it is gone.
+    /// `--force` on an archived recording: read back, and archived again only if it is gone. One that
+    /// was found in the bucket is compared with its source.
     async fn archived_by_force(
         &self,
         id: RecordingId,
         row: ArchivedRow,
     ) -> Result<(Line, Again), queue::QueueError> {
+        let is_of_the_source = row.evidence.parse().is_ok_and(Evidence::is_of_the_source);
         let found = match ObjectKey::from_stored(row.object_key.clone()) {
             Ok(key) if self.archiver.storage.object_url(&key) != row.object_url => {
                 let message = format!(
@@ -136,7 +138,12 @@ impl Backfill {
                 let line = Line::bare(id, LineOutcome::Failed, kind, Some(message));
                 return Ok((line, Again::Never));
             }
-            Ok(key) => self.archiver.storage.read_back(&key).await,
+            Ok(_) if !is_of_the_source && row.source_deleted_at.is_none() => {
+                let queue = &self.archiver.queue;
+                let direct = queue.claim_direct(id, Wish::EvenArchived).await?;
+                return Ok(self.unarchived(id, direct).await);
+            }
+            Ok(key) => self.archiver.storage.read_back(&key, row.size_bytes).await,
             Err(error) => Err(error.into()),
         };
         let problem = match found {
@@ -164,8 +171,10 @@ impl Backfill {
                 LineOutcome::Failed,
                 Some(ErrorKind::ObjectConflict),
                 Some(format!(
-                    "the archived object has changed: it has {} bytes and SHA-256 {}, recorded are {} and {}",
-                    found.size_bytes, found.sha256, row.size_bytes, row.sha256
+                    "the archived object has changed: {}, recorded are {} and {}",
+                    found_in_words(found.size_bytes, &found.sha256.to_string(), row.size_bytes),
+                    row.size_bytes,
+                    row.sha256
                 )),
             ),
             Err(error) => deferred(id, error.kind(), &chain(&error)),

@@ -57,7 +57,10 @@ impl DifferenceKind {
         match self {
             Self::NotQueued => "`reconcile --fix` or `discover` queues it",
             Self::FailedButThere => "look at `status --id`, then `retry --id`",
-            Self::Lost => "nothing brings it back; find out who deleted it",
+            Self::Lost => {
+                "`rebuild`, if its object and manifest are in the bucket; else nothing brings it \
+                 back: find out who deleted it"
+            }
             Self::ObjectGone | Self::SizeDiffers => {
                 "`verify --repair --id`, while the provider still has it"
             }

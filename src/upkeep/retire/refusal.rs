@@ -25,6 +25,11 @@ pub enum Refusal {
     Damaged,
     #[error("its evidence is of its parts only; `full_object` or `read_back` is needed")]
     WeakEvidence,
+    #[error(
+        "its object was found in the bucket and never compared with the source; `archive --force \
+         --id` compares them"
+    )]
+    NotOfTheSource,
     #[error("it is archived in another store than the one configured")]
     OtherStore,
     #[error("its cost is not known")]
@@ -100,6 +105,7 @@ impl Candidate {
         }
         match row.evidence.as_deref().and_then(|word| word.parse().ok()) {
             Some(Evidence::FullObject | Evidence::ReadBack) => {}
+            Some(Evidence::Found | Evidence::Manifest) => return Err(Refusal::NotOfTheSource),
             Some(Evidence::Parts) | None => return Err(Refusal::WeakEvidence),
         }
         let key = row.object_key.clone().map(ObjectKey::from_stored);

@@ -7,7 +7,7 @@ use recording_archiver::cli::report::CostsOutput::{Csv, Json};
 use recording_archiver::database;
 use recording_archiver::finance::report::Grouping;
 use recording_archiver::simulator::{CostToken, SimulatedRecording};
-use recording_archiver::upkeep::rebuild;
+use recording_archiver::upkeep::{Trust, rebuild};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use uuid::Uuid;
@@ -140,7 +140,7 @@ async fn every_token_keeps_its_digits_from_the_provider_to_the_report_and_back_f
     database::migrate(&world.pool).await.unwrap();
     world.let_the_service_work().await;
     let storage = &world.archiver().storage;
-    rebuild(&world.service, storage, |_| Ok(()), |_| {})
+    rebuild(&world.service, storage, Trust::Nothing, |_| Ok(()), |_| {})
         .await
         .unwrap();
     demand_exact(&world, &by_id).await;
