@@ -46,6 +46,8 @@ impl Exit {
     /// The code for a run that stopped because every recording would meet the same.
     pub(super) fn of_halt(kind: ErrorKind) -> Self {
         match kind.disposition() {
+            // Space comes back without another configuration.
+            Disposition::Halt if kind == ErrorKind::StorageFull => Self::Later,
             Disposition::Halt => Self::Usage,
             // An open breaker: the other side is down, not the configuration wrong.
             Disposition::Retry
@@ -79,7 +81,7 @@ impl Exit {
             if let Some(error) = cause.downcast_ref::<StorageError>() {
                 return match error.kind() {
                     ErrorKind::StorageDenied => Self::Usage,
-                    ErrorKind::StorageUnavailable => Self::Later,
+                    ErrorKind::StorageUnavailable | ErrorKind::StorageFull => Self::Later,
                     _ => Self::Failed,
                 };
             }

@@ -59,6 +59,9 @@ pub struct Worker {
     ids: HashMap<Id, RecordingId>,
     pulse: Pulse,
     readiness: Readiness,
+    /// After a full store has taken a test object: recordings are archived one at a time until one
+    /// is through. More would each be fetched whole, only to find it full again.
+    on_trial: bool,
 }
 
 impl Worker {
@@ -79,6 +82,7 @@ impl Worker {
             ids: HashMap::new(),
             pulse: Pulse::new(),
             readiness: Readiness::default(),
+            on_trial: false,
         }
     }
 
@@ -167,7 +171,7 @@ impl Worker {
                             kind.cure()
                         );
                         self.readiness.halt(kind, &message);
-                        halt = Some(Halt::after(last_halt.take(), kind));
+                        halt = Some(Halt::after(last_halt.take(), kind, self.on_trial));
                     }
                 }
                 () = bell.notified(), if halt.is_none() && outage.is_none() => {
@@ -226,10 +230,12 @@ impl Worker {
     /// While the API wants to be left alone nothing is claimed: each recording would only be given
     /// back.
     async fn fill_slots(&mut self, shutdown: &Shutdown) -> Result<Option<Instant>, QueueError> {
-        let free = self
-            .controls
-            .concurrency()
-            .saturating_sub(self.running.len());
+        let concurrency = if self.on_trial {
+            1
+        } else {
+            self.controls.concurrency()
+        };
+        let free = concurrency.saturating_sub(self.running.len());
         if free == 0 {
             return Ok(None);
         }
@@ -271,6 +277,7 @@ impl Worker {
         match ended {
             Ok((task, report)) => {
                 self.ids.remove(&task);
+                self.on_trial &= report.object.is_none();
                 let refused = report
                     .failure
                     .as_ref()
@@ -304,28 +311,26 @@ impl Worker {
     }
 
     /// Checks, when it is time, whether what halted the claiming has been cured.
-    async fn is_cured(&self, halt: &mut Halt) -> bool {
+    async fn is_cured(&mut self, halt: &mut Halt) -> bool {
         if halt.until_next_check() > Duration::ZERO {
             return false;
         }
-        let of_store = matches!(
-            halt.kind,
-            ErrorKind::StorageDenied
-                | ErrorKind::StorageFull
+        let storage = &self.archiver.storage;
+        // On the heap: halts are rare.
+        let check = Box::pin(async {
+            match halt.kind {
+                ErrorKind::StorageFull => storage.check_room().await.is_ok(),
+                ErrorKind::StorageDenied
                 | ErrorKind::StorageRefused
-                | ErrorKind::StorageUnavailable
-        );
-        let check = async {
-            if of_store {
-                self.archiver.storage.check_access().await.is_ok()
-            } else {
-                self.archiver.signalwire.check_credentials().await.is_ok()
+                | ErrorKind::StorageUnavailable => storage.check_access().await.is_ok(),
+                _ => self.archiver.signalwire.check_credentials().await.is_ok(),
             }
-        };
+        });
         // A side that accepts and stays silent must not hold up the loop and its watchdog.
         let cured = tokio::time::timeout(CHECK_WITHIN, check).await == Ok(true);
         if cured {
             self.archiver.breaker.close(halt.kind);
+            self.on_trial = halt.kind == ErrorKind::StorageFull;
         } else {
             halt.put_off();
         }

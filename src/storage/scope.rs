@@ -7,16 +7,20 @@ use object_store::ObjectStoreExt;
 use object_store::aws::AmazonS3;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
+use object_store::{PutMode, PutPayload};
+use uuid::Uuid;
 
 use super::error::{Operation, StorageError};
 use super::multipart::Completed;
 use super::part::OutgoingPart;
 use super::probe::complete::{NOTHING, fingerprint};
-use super::{Algorithm, AnswerClass, S3, Storage, Verification};
+use super::{Algorithm, AnswerClass, Backend, PROBE_FOLDER, S3, Storage, Verification};
 use crate::config::ChecksumMode;
 
 /// A check that takes longer tells nothing.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
+/// The most that is written to see whether there is room.
+const MAX_ROOM_BYTES: u64 = 16 * 1024 * 1024;
 const BODY: &[u8] = b"recording-archiver checks that it may upload";
 
 impl Storage {
@@ -33,6 +37,31 @@ impl Storage {
             Ok(Err(other)) if !other.is_transient() => StorageError::EveryRequest(Box::new(error)),
             Ok(Err(_)) | Err(_) => error,
         }
+    }
+}
+
+impl Storage {
+    /// Writes and removes a temporary object as large as a part of a recording: a full store may
+    /// still take small ones.
+    pub async fn check_room(&self) -> Result<(), StorageError> {
+        let path = Path::from(self.location.prefix())
+            .join(PROBE_FOLDER)
+            .join(Uuid::new_v4().to_string());
+        let size_bytes = self.part_bytes.min(MAX_ROOM_BYTES);
+        let mut bytes = vec![0; usize::try_from(size_bytes).unwrap_or(0)];
+        // Zeros take no room in stores that compress.
+        rand::fill(&mut bytes[..]);
+        let body = PutPayload::from(bytes);
+        let written = match &self.backend {
+            Backend::S3(s3) => s3.put_own(&path, body, PutMode::Overwrite.into()).await,
+            Backend::Local(store) => store.put(&path, body).await,
+        };
+        written.map_err(|error| StorageError::of(Operation::new("write", &path), &error))?;
+        if let Err(error) = self.backend.plain().delete(&path).await {
+            let error = StorageError::of(Operation::new("remove", &path), &error);
+            tracing::warn!("a temporary object stays: {error}");
+        }
+        Ok(())
     }
 }
 

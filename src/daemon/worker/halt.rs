@@ -32,9 +32,13 @@ impl Halt {
 
     /// A halt that follows on another. One that comes back right after its check found all well
     /// is about something that the check does not see, and is checked ever more rarely.
-    pub(super) fn after(last: Option<Self>, kind: ErrorKind) -> Self {
+    /// So is one `on_trial`, however long the trial took: nothing was archived since.
+    pub(super) fn after(last: Option<Self>, kind: ErrorKind, on_trial: bool) -> Self {
         match last {
-            Some(mut last) if last.kind == kind && last.next_check.elapsed() < RELAPSE_WITHIN => {
+            Some(mut last)
+                if last.kind == kind
+                    && (on_trial || last.next_check.elapsed() < RELAPSE_WITHIN) =>
+            {
                 last.put_off();
                 last
             }
