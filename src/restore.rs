@@ -49,6 +49,11 @@ pub enum RestoreError {
         size_bytes: u64,
         sha256: String,
     },
+    #[error("{refusal}: {thaw_command}; run `restore` again when it is done, after hours")]
+    Cold {
+        refusal: StorageError,
+        thaw_command: String,
+    },
     #[error("{operation} {path}")]
     File {
         operation: &'static str,
@@ -82,6 +87,7 @@ impl RestoreError {
             Self::Stopped => Some(ErrorKind::Cancelled),
             Self::Missing { .. }
             | Self::Damaged { .. }
+            | Self::Cold { .. }
             | Self::File { .. }
             | Self::Pipe(_)
             | Self::SomethingElse { .. }
@@ -143,11 +149,21 @@ impl Restore<'_> {
         self.progress.start(Some(object.size_bytes), from);
         let key = ObjectKey::from_stored(object.object_key.clone())?;
         let copying = async {
-            let Some(mut bytes) = self
+            let opened = match self
                 .storage
                 .open_object(&key, from, object.size_bytes)
-                .await?
-            else {
+                .await
+            {
+                Err(refusal) if refusal.kind() == ErrorKind::ObjectArchivedCold => {
+                    let thaw_command = self.storage.thaw_command(&key);
+                    return Err(RestoreError::Cold {
+                        refusal,
+                        thaw_command,
+                    });
+                }
+                opened => opened?,
+            };
+            let Some(mut bytes) = opened else {
                 self.storage.demand_not_empty().await?;
                 let url = object.object_url.clone();
                 return Err(RestoreError::Missing { url });

@@ -222,6 +222,9 @@ fn tell(object: &ArchivedObject, found: &Found, out: &mut impl Write) -> io::Res
         Found::NotRead { kind, message } => {
             writeln!(out, "{id}  not read, {kind}: {}", printable(message))?;
         }
+        Found::Cold { message } => {
+            writeln!(out, "{id}  not read, cold: {}", printable(message))?;
+        }
         Found::Replaced => writeln!(out, "{id}  archived again meanwhile")?,
     }
     out.flush()
@@ -241,11 +244,15 @@ fn write_summary(
         read_bytes,
         cut_short,
         denied: _,
+        cold,
     } = scrubbed;
     let size = human::size((*read_bytes).into());
     write!(out, "{equal} equal, {damaged} different")?;
     if repair {
         write!(out, " ({repaired} repaired)")?;
+    }
+    if *cold > 0 {
+        write!(out, ", {cold} in a cold storage class")?;
     }
     let begun = if *cut_short {
         ", stopped before the end"

@@ -11,11 +11,12 @@ use super::environment::Environment;
 use super::keys::{self, Key};
 use super::raw::{Given, Origin, Settings};
 use super::sections::{
-    DiscoveryConfig, FinanceConfig, HttpConfig, LogConfig, RetireConfig, S3Credentials,
-    SignalWireConfig, StorageConfig, StorageLocation, SweepConfig, TransferConfig, VerifyConfig,
-    WorkerConfig,
+    ChecksumMode, DiscoveryConfig, FinanceConfig, HttpConfig, LogConfig, RetireConfig,
+    S3Credentials, SignalWireConfig, StorageConfig, StorageLocation, SweepConfig, TransferConfig,
+    VerifyConfig, VerifyMode, WorkerConfig,
 };
 use super::{trust, value};
+use crate::storage::is_cold_class;
 
 const MIB: u64 = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
@@ -232,7 +233,29 @@ impl Checker<'_> {
             }),
             credentials,
         };
+        self.demand_readable_class(&storage);
         (storage, missing)
+    }
+
+    /// Objects that are proven by reading must be in a class that can be read.
+    fn demand_readable_class(&mut self, storage: &StorageConfig) {
+        let reads = match (storage.verify, storage.checksum) {
+            (VerifyMode::ReadBack, _) => "storage.verify is \"read_back\"",
+            (VerifyMode::Auto, ChecksumMode::None) => "storage.checksum is \"none\"",
+            (VerifyMode::Auto, _) => return,
+        };
+        let class = storage.storage_class.as_deref();
+        let Some(class) = class.filter(|it| is_cold_class(it)) else {
+            return;
+        };
+        let reason = format!(
+            "`storage.storage_class`: objects of {class} cannot be read, but {reads}; set a class that can be read at once, and let a lifecycle rule move the objects later"
+        );
+        let problem = match self.settings.get("storage.storage_class") {
+            Some(given) => given.place.fault(&reason),
+            None => reason,
+        };
+        self.settings.problems.push(problem);
     }
 
     /// Comes after [`Self::storage`]: the memory must hold one of its parts.

@@ -12,10 +12,11 @@ use crate::error::ErrorKind;
 use crate::queue::{ArchivedObject, Coverage};
 use crate::upkeep::Found;
 
-const RESULTS: [&str; 4] = [
+const RESULTS: [&str; 5] = [
     "equal",
     ErrorKind::ChecksumMismatch.as_str(),
     ErrorKind::ObjectMissing.as_str(),
+    ErrorKind::ObjectArchivedCold.as_str(),
     "not_read",
 ];
 
@@ -119,6 +120,7 @@ impl ArchiveNumbers {
                 "equal"
             }
             Found::Damaged { damage, .. } => damage.kind.as_str(),
+            Found::Cold { .. } => ErrorKind::ObjectArchivedCold.as_str(),
             Found::NotRead { .. } => "not_read",
             Found::Replaced => return,
         };

@@ -17,13 +17,22 @@ pub struct Assurance {
 
 impl Storage {
     /// The evidence that objects get from here on. Probes the store if that was not done yet.
+    ///
+    /// # Errors
+    /// Also when objects would have to be read that cannot be, for their storage class.
     pub async fn assurance(&self) -> Result<Assurance, StorageError> {
         let found = self.enforcement().await?;
-        Ok(assurance(
-            matches!(self.backend, Backend::Local(_)),
-            self.verify,
-            found,
-        ))
+        let is_directory = matches!(self.backend, Backend::Local(_));
+        let assurance = assurance(is_directory, self.verify, found);
+        match (self.cold_class(), assurance.reason) {
+            (Some(class), Some(reason)) if assurance.evidence == Evidence::ReadBack => {
+                Err(StorageError::ColdClass {
+                    class: class.to_owned(),
+                    reason,
+                })
+            }
+            _ => Ok(assurance),
+        }
     }
 }
 

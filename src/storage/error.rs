@@ -70,6 +70,13 @@ pub enum StorageError {
     },
     #[error("{key} is gone right after it was stored")]
     Missing { key: ObjectKey },
+    /// See [`super::cold`].
+    #[error("read {key}: it is in storage class {class}; restore it from there first")]
+    Cold { key: ObjectKey, class: String },
+    #[error(
+        "storage.storage_class is {class}, whose objects cannot be read, but here only reading an object back proves it ({reason}); set a class that can be read at once, and let a lifecycle rule move the objects later"
+    )]
+    ColdClass { class: String, reason: &'static str },
     /// A refusal that the store does not give for another object: see [`super::scope`].
     #[error("{0}; other objects are accepted")]
     OneObject(Box<Self>),
@@ -114,6 +121,8 @@ impl StorageError {
             }
             Self::Exists { .. } | Self::Conflict { .. } => ErrorKind::ObjectConflict,
             Self::Missing { .. } => ErrorKind::ObjectMissing,
+            Self::Cold { .. } => ErrorKind::ObjectArchivedCold,
+            Self::ColdClass { .. } => ErrorKind::StorageDenied,
             Self::EveryRequest(refusal) => refusal.kind(),
             Self::Key(_) => ErrorKind::BadMetadata,
         }

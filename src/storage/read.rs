@@ -101,9 +101,13 @@ impl Storage {
                 left_bytes: known_bytes.saturating_add(1).saturating_sub(from),
                 stream: object.into_stream(),
             })),
-            Err(error) => nothing_there(error, |e| {
-                StorageError::of(Operation::new("read back", key), &e)
-            }),
+            Err(error) => {
+                let translate = |e| StorageError::of(Operation::new("read back", key), &e);
+                match nothing_there(error, translate) {
+                    Err(error) => Err(Box::pin(self.or_cold(key, error)).await),
+                    nothing => nothing,
+                }
+            }
         }
     }
 

@@ -53,6 +53,10 @@ pub enum Found {
         kind: ErrorKind,
         message: String,
     },
+    /// In a storage class that must be restored first: neither equal nor damaged.
+    Cold {
+        message: String,
+    },
     /// Archived again, or claimed to be, while it was read: that other object was not.
     Replaced,
 }
@@ -76,6 +80,8 @@ pub struct Scrubbed {
     pub left: u64,
     /// Of these, because the store refused.
     pub denied: u64,
+    /// In a storage class that cannot be read.
+    pub cold: u64,
     /// Bytes of those that could be read.
     pub read_bytes: u64,
     /// Not all that was asked for was begun: told to stop, or the store is in trouble.
@@ -116,11 +122,14 @@ impl Scrub<'_> {
                 return Ok(scrubbed);
             };
             let (object, found) = checked?;
-            if let Found::NotRead { .. } = &found {
-                troubles += 1;
+            match &found {
+                Found::NotRead { .. } => troubles += 1,
+                Found::Equal | Found::Damaged { .. } | Found::Replaced => troubles = 0,
+                // It says nothing of the store, good or bad.
+                Found::Cold { .. } => {}
+            }
+            if let Found::NotRead { .. } | Found::Cold { .. } = &found {
                 begun_bytes = begun_bytes.saturating_sub(object.size_bytes.max(1));
-            } else {
-                troubles = 0;
             }
             scrubbed.count(&object, &found);
             tell(&object, &found);
@@ -141,6 +150,12 @@ impl Scrub<'_> {
                 return Ok((object, Found::Equal));
             }
             Some(Ok(Some(damage))) => damage,
+            Some(Err(error)) if error.kind() == ErrorKind::ObjectArchivedCold => {
+                let message = chain(&error);
+                tracing::info!(recording.id = %id, "skipped: {message}");
+                note_not_read(self.pool, &object).await?;
+                return Ok((object, Found::Cold { message }));
+            }
             Some(Err(error)) => {
                 let (kind, message) = (error.kind(), chain(&error));
                 tracing::warn!(recording.id = %id, error.kind = kind.as_str(), "not read again: {message}");
@@ -223,6 +238,7 @@ impl Scrubbed {
             repaired,
             left,
             denied,
+            cold,
             read_bytes,
             cut_short: _,
         } = *more;
@@ -231,6 +247,7 @@ impl Scrubbed {
         self.repaired += repaired;
         self.left += left;
         self.denied += denied;
+        self.cold += cold;
         self.read_bytes += read_bytes;
     }
 
@@ -249,6 +266,7 @@ impl Scrubbed {
                 self.left += 1;
                 self.denied += u64::from(*kind == ErrorKind::StorageDenied);
             }
+            Found::Cold { .. } => self.cold += 1,
             Found::Replaced => {}
         }
     }

@@ -568,6 +568,22 @@ fn no_error_warning_or_debug_form_shows_a_secret() {
 }
 
 #[test]
+fn cold_storage_class_is_refused_where_objects_are_read_back() {
+    let with = |class: &str, more: &str| {
+        let text = format!("[storage]\nurl = 's3://bucket'\nstorage_class = '{class}'\n{more}\n");
+        load(&text, &[])
+    };
+    for class in ["GLACIER", "DEEP_ARCHIVE"] {
+        for more in ["verify = 'read_back'", "checksum = 'none'"] {
+            let error = with(class, more).unwrap_err().to_string();
+            assert!(error.contains("cannot be read, but storage."), "{error}");
+        }
+        assert!(with(class, "").is_ok());
+    }
+    assert!(with("GLACIER_IR", "verify = 'read_back'").is_ok());
+}
+
+#[test]
 fn what_is_missing_stops_only_those_who_need_it() {
     let config = load("[storage]\nurl = 's3://bucket/prefix'\n", &[]).unwrap();
     let error = config.signalwire().unwrap_err().to_string();

@@ -45,6 +45,7 @@ mod simulator;
 mod soak;
 mod status;
 mod storage;
+mod store_answers;
 mod store_probes;
 mod store_server;
 mod store_troubles;

@@ -240,6 +240,23 @@ async fn trouble_of_the_store_keeps_what_came() {
 }
 
 #[tokio::test]
+async fn restore_of_a_cold_object_names_the_command_that_thaws_it() {
+    let case = Case::of(World::s3().await, PART).await;
+    let cold = StoreFault::Refuse(403, "InvalidObjectState");
+    case.world.s3_server().inject(Call::Get, cold, 100);
+    let error = case.to_file().await.unwrap_err();
+    assert!(matches!(error, RestoreError::Cold { .. }), "{error}");
+    assert_eq!(error.trouble(), None);
+    let told = error.to_string();
+    for part in [
+        "aws s3api restore-object --bucket recordings --key 'video/archive/",
+        "\"Days\":7",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn two_that_restore_to_the_same_file_do_not_mix_their_bytes() {
     let case = Case::of(World::s3().await, PART).await;
     let go = CancellationToken::new();

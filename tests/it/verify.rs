@@ -29,6 +29,7 @@ const ALL: Scrubbed = Scrubbed {
     repaired: 0,
     left: 0,
     denied: 0,
+    cold: 0,
     read_bytes: 0,
     cut_short: false,
 };
@@ -83,6 +84,9 @@ impl<'a> Reading<'a> {
                 },
                 Found::NotRead { kind, message } => Found::NotRead {
                     kind: *kind,
+                    message: message.clone(),
+                },
+                Found::Cold { message } => Found::Cold {
                     message: message.clone(),
                 },
                 Found::Replaced => Found::Replaced,
@@ -217,6 +221,29 @@ async fn trouble_of_the_store_is_no_verdict() {
         assert_eq!((row.state.as_str(), row.error_kind), ("archived", None));
         assert_eq!(standing(&world, id).await, (String::new(), false, false));
     }
+}
+
+#[tokio::test]
+async fn cold_object_is_skipped_and_counted() {
+    let world = World::s3().await;
+    let archiver = world.archiver();
+    let id = archived(&world, &archiver, KIB).await;
+    let cold = StoreFault::Refuse(403, "InvalidObjectState");
+    world.s3_server().inject(Call::Get, cold, 100);
+    let (scrubbed, seen) = Reading::of(&world, &archiver).repairing().all().await;
+    assert_eq!(scrubbed, Scrubbed { cold: 1, ..ALL }, "{seen:?}");
+    let row = world.row(id).await;
+    assert_eq!((row.state.as_str(), row.error_kind), ("archived", None));
+    let ended = crate::harness::binary::Binary::of(&world)
+        .run(&["verify"])
+        .await;
+    let ended = ended.demand_code(0);
+    assert!(
+        ended
+            .stdout
+            .contains("0 equal, 0 different, 1 in a cold storage class"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

@@ -85,6 +85,7 @@ impl Chores {
                     damaged,
                     repaired,
                     left,
+                    cold,
                     read_bytes,
                     ..
                 } = sliced.scrubbed;
@@ -95,6 +96,7 @@ impl Chores {
                     damaged,
                     repaired,
                     left,
+                    cold,
                     "read a slice of the archive again"
                 );
             }

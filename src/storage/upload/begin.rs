@@ -28,6 +28,8 @@ impl Storage {
         key: &ObjectKey,
         plan: &UploadPlan,
     ) -> Result<Upload, StorageError> {
+        // Nothing is stored that could not be proven.
+        self.assurance().await?;
         let path = key.location();
         let attributes = self.attributes(plan);
         let sink = match &self.backend {

@@ -134,7 +134,13 @@ fn expected() -> BTreeSet<String> {
     let found = FormatMismatch::all().map(FormatMismatch::as_str);
     let found: Vec<&str> = found.collect();
     add("format_mismatches_total", "found", &found);
-    let results = ["equal", "checksum_mismatch", "object_missing", "not_read"];
+    let results = [
+        "equal",
+        "checksum_mismatch",
+        "object_missing",
+        "object_archived_cold",
+        "not_read",
+    ];
     add("verified_objects_total", "result", &results);
     add("breaker_open", "side", &["api", "storage"]);
     let chores = ["discover", "verify", "sweep", "reprice"];

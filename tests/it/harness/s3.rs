@@ -148,6 +148,11 @@ impl S3Server {
         self.shared.orders.add_for_part(part, fault, times);
     }
 
+    /// Lets the next `times` writes of manifests meet `fault`.
+    pub(crate) fn inject_on_manifests(&self, fault: StoreFault, times: u32) {
+        self.shared.orders.add_for_manifests(fault, times);
+    }
+
     /// Lets a share of all calls about objects and their manifests meet a fault of any kind, from
     /// 0 to 1; the same seed draws the same. Probes are spared.
     pub(crate) fn inject_in_share(&self, share: f64, seed: u64) {
@@ -365,8 +370,9 @@ impl Shared {
         let part = query(&request, "partNumber").and_then(|number| number.parse().ok());
         let fault = self
             .orders
-            .due(call, part, is_recording(&key))
-            .or_else(|| self.by_share(call, &key));
+            .due(call, part, is_recording(&key), is_manifest(&key))
+            .or_else(|| self.by_share(call, &key))
+            .filter(|fault| !fault.spares(&request));
         if let Some(refusal) = fault.as_ref().and_then(refused) {
             // A client that is refused in the middle of its body sees a broken pipe instead.
             let body = AxumBody::new(request.into_body());
@@ -409,7 +415,11 @@ impl Shared {
 }
 
 fn is_recording(key: &str) -> bool {
-    !is_probe(key) && !key.ends_with(".manifest.json")
+    !is_probe(key) && !is_manifest(key)
+}
+
+fn is_manifest(key: &str) -> bool {
+    key.ends_with(".manifest.json")
 }
 
 fn is_probe(key: &str) -> bool {

@@ -14,7 +14,9 @@ const AS_WANTED: &str = "as the test wants it";
 /// What the fault is answered with, if nothing is to be done.
 pub(super) fn refused(fault: &StoreFault) -> Option<Response<Body>> {
     Some(match *fault {
-        StoreFault::Refuse(status, code) => refusal(status, code, AS_WANTED),
+        StoreFault::Refuse(status, code) | StoreFault::RefuseLarger(_, status, code) => {
+            refusal(status, code, AS_WANTED)
+        }
         StoreFault::RefuseSaying(status, code, message) => refusal(status, code, message),
         StoreFault::RefuseFor(status, code, secs) => {
             let mut answer = refusal(status, code, AS_WANTED);

@@ -33,6 +33,8 @@ pub(crate) enum StoreFault {
     RefuseSaying(u16, &'static str, &'static str),
     /// The same with `Retry-After`, in seconds.
     RefuseFor(u16, &'static str, u32),
+    /// This status and code to what has more than so many bytes; all else is served as usual.
+    RefuseLarger(u64, u16, &'static str),
     /// The connection ends before an answer; nothing is done.
     Cut,
     /// It is done, and then the connection ends before an answer.
@@ -63,6 +65,18 @@ pub(crate) enum StoreFault {
     ForgetUpload,
 }
 
+impl StoreFault {
+    /// Whether it leaves this request alone.
+    pub(super) fn spares<B>(&self, request: &Request<B>) -> bool {
+        let Self::RefuseLarger(most, ..) = self else {
+            return false;
+        };
+        let length = request.headers().get("content-length");
+        let bytes: Option<u64> = length.and_then(|it| it.to_str().ok()?.parse().ok());
+        bytes.is_none_or(|bytes| bytes <= *most)
+    }
+}
+
 /// The faults that are still due.
 #[derive(Debug, Default)]
 pub(super) struct Orders(Mutex<Vec<Order>>);
@@ -74,6 +88,8 @@ struct Order {
     part: Option<u32>,
     /// Not only for recordings' own objects.
     everywhere: bool,
+    /// Only for manifests.
+    of_manifests: bool,
     skip: u32,
     times: u32,
     fault: StoreFault,
@@ -85,6 +101,7 @@ impl Orders {
             on,
             part: None,
             everywhere: false,
+            of_manifests: false,
             skip,
             times,
             fault,
@@ -96,6 +113,7 @@ impl Orders {
             on: Call::PutPart,
             part: Some(part),
             everywhere: false,
+            of_manifests: false,
             skip: 0,
             times,
             fault,
@@ -107,8 +125,21 @@ impl Orders {
             on,
             part: None,
             everywhere: true,
+            of_manifests: false,
             skip: 0,
             times: u32::MAX,
+            fault,
+        });
+    }
+
+    pub(super) fn add_for_manifests(&self, fault: StoreFault, times: u32) {
+        self.0.lock().unwrap().push(Order {
+            on: Call::Put,
+            part: None,
+            everywhere: false,
+            of_manifests: true,
+            skip: 0,
+            times,
             fault,
         });
     }
@@ -122,11 +153,16 @@ impl Orders {
         call: Call,
         part: Option<u32>,
         of_recording: bool,
+        of_manifest: bool,
     ) -> Option<StoreFault> {
         let mut orders = self.0.lock().unwrap();
         let order = orders.iter_mut().find(|order| {
             let of_part = order.part.is_none() || order.part == part;
-            let meant = order.everywhere || of_recording;
+            let meant = if order.of_manifests {
+                of_manifest
+            } else {
+                order.everywhere || of_recording
+            };
             order.on == call && of_part && meant && order.times > 0
         })?;
         if order.skip > 0 {
