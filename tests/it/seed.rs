@@ -1,18 +1,9 @@
-//! A migrated database, rows to begin a test with, and statements that must succeed or be refused.
+//! Rows to begin a test with, and statements that must succeed or be refused.
 
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
-use crate::harness::postgres::{TestDatabase, database};
-
-/// A database for one test with our schema in it.
-pub(crate) async fn migrated_database() -> TestDatabase {
-    let database = database().await;
-    recording_archiver::database::migrate(&database.pool())
-        .await
-        .unwrap();
-    database
-}
+pub(crate) use crate::harness::postgres::migrated_database;
 
 /// A row of `archiver.recordings`; what is not named stays as an enqueue leaves it.
 #[derive(Debug, Clone, Copy, Default)]

@@ -12,8 +12,10 @@ use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
 use recording_archiver::database::embedded::EmbeddedPostgres;
+use sha2::{Digest as _, Sha256};
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor as _, PgConnection, PgPool};
 use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
@@ -41,6 +43,11 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .expect("start a runtime")
 });
 static SERVER: OnceCell<Result<Server, String>> = OnceCell::const_new();
+/// The name of the migrated database that this process copies.
+static TEMPLATE: OnceCell<Result<String, String>> = OnceCell::const_new();
+static MIGRATIONS: Migrator = sqlx::migrate!();
+/// Keeps two processes on one server from making the template at once.
+const TEMPLATE_LOCK: &str = "SELECT pg_advisory_lock(7261953)";
 
 /// An empty database for one test, dropped with this value.
 #[derive(Debug)]
@@ -52,8 +59,25 @@ pub(crate) struct TestDatabase {
 
 /// Creates an empty database on the server of this test process.
 pub(crate) async fn database() -> TestDatabase {
+    create(None).await
+}
+
+/// Creates a database with the program's schema: a copy of one that was migrated once.
+pub(crate) async fn migrated_database() -> TestDatabase {
+    let template = RUNTIME.spawn(TEMPLATE.get_or_init(template));
+    let template = template.await.expect("migrating does not panic");
+    create(Some(
+        template
+            .as_ref()
+            .unwrap_or_else(|reason| panic!("{reason}")),
+    ))
+    .await
+}
+
+async fn create(template: Option<&String>) -> TestDatabase {
     let name = format!("archiver_test_{}", Uuid::new_v4().simple());
-    let statement = format!("CREATE DATABASE {name}");
+    let template = template.map(|template| format!(" TEMPLATE {template}"));
+    let statement = format!("CREATE DATABASE {name}{}", template.unwrap_or_default());
     let created = RUNTIME.spawn(async move {
         let admin = &server().await?.admin;
         execute(admin, statement)
@@ -71,6 +95,53 @@ pub(crate) async fn database() -> TestDatabase {
         options,
         pool,
     }
+}
+
+/// Returns the name of a database with the schema of these migrations. The first process that needs it
+/// makes it; later ones on the same server find it.
+async fn template() -> Result<String, String> {
+    let admin = &server().await?.admin;
+    migrated_template(admin)
+        .await
+        .map_err(|error| format!("migrate a template database: {error}"))
+}
+
+async fn migrated_template(
+    admin: &PgConnectOptions,
+) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let mut digest = Sha256::new();
+    for migration in MIGRATIONS.iter() {
+        digest.update(&migration.checksum);
+    }
+    let name = format!(
+        "archiver_template_{}",
+        &hex::encode(digest.finalize())[..16]
+    );
+    let mut connection = PgConnection::connect_with(admin).await?;
+    connection.execute(TEMPLATE_LOCK).await?;
+    let is_complete =
+        sqlx::query_scalar("SELECT datistemplate FROM pg_database WHERE datname = $1")
+            .bind(&name)
+            .fetch_optional(&mut connection)
+            .await?;
+    if is_complete != Some(true) {
+        // What a killed process left is no template yet.
+        for statement in [
+            format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+            format!("CREATE DATABASE {name}"),
+        ] {
+            connection.execute(AssertSqlSafe(statement)).await?;
+        }
+        let pool = pool_with(admin.clone().database(&name));
+        recording_archiver::database::migrate(&pool).await?;
+        pool.close().await;
+        // Nobody can be connected to a database that is copied.
+        let finished =
+            format!("ALTER DATABASE {name} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false");
+        connection.execute(AssertSqlSafe(finished)).await?;
+    }
+    connection.close().await?;
+    Ok(name)
 }
 
 /// A pool of as many connections as each test may have.
