@@ -1,4 +1,4 @@
-//! The story on a real store: what `.ci/garage` and `.ci/moto` run beside one.
+//! The story on a real store: what `.ci/store` runs beside one.
 
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
@@ -30,7 +30,7 @@ async fn make_pending_again(world: &World, id: Uuid) {
 }
 
 #[tokio::test]
-#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+#[ignore = "needs a real store: `.ci/store`"]
 async fn real_store_enforces_what_is_known_of_it() {
     let (_world, store, archiver) = settled().await;
     let (known, found) = (store.known(), archiver.storage.enforcement().await);
@@ -51,7 +51,7 @@ async fn real_store_enforces_what_is_known_of_it() {
 }
 
 #[tokio::test]
-#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+#[ignore = "needs a real store: `.ci/store`"]
 async fn real_store_holds_every_size_whole_by_the_evidence_that_is_known_of_it() {
     let (world, store, archiver) = settled().await;
     for size_bytes in [100, PART, PART + 1, 4 * PART + MIB] {
@@ -79,7 +79,7 @@ async fn real_store_holds_every_size_whole_by_the_evidence_that_is_known_of_it()
 }
 
 #[tokio::test]
-#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+#[ignore = "needs a real store: `.ci/store`"]
 async fn real_store_keeps_another_object_that_stands_under_the_key() {
     let (world, store, archiver) = settled().await;
     let objects = store.client();
@@ -101,7 +101,7 @@ async fn real_store_keeps_another_object_that_stands_under_the_key() {
 }
 
 #[tokio::test]
-#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+#[ignore = "needs a real store: `.ci/store`"]
 async fn real_store_gets_a_damaged_object_back_and_keeps_the_bad_one_aside() {
     let (world, store, archiver) = settled().await;
     let (objects, binary) = (store.client(), store.binary(&world));

@@ -23,7 +23,7 @@ async fn a_gibibyte_killed_at_nine_tenths_is_gone_on_with() {
 }
 
 #[tokio::test]
-#[ignore = "needs a real store: `.ci/garage`, `.ci/moto`"]
+#[ignore = "needs a real store: `.ci/store`"]
 async fn real_store_goes_on_with_a_gibibyte_killed_at_nine_tenths() {
     let (world, store) = (World::local().await, RealStore::of_the_environment());
     let id = kill_at_nine_tenths(&world, &store.binary(&world)).await;

@@ -1,4 +1,4 @@
-//! A real S3 server: what `.ci/garage` or `.ci/moto` has started.
+//! A real S3 server: what `.ci/store` has started.
 
 use std::env;
 
@@ -31,7 +31,7 @@ impl RealStore {
     pub(crate) fn of_the_environment() -> Self {
         let value = |name: &str| {
             env::var(name)
-                .unwrap_or_else(|_| panic!("{name} is not set: run .ci/garage or .ci/moto"))
+                .unwrap_or_else(|_| panic!("{name} is not set: run .ci/store"))
         };
         Self {
             name: value("TEST_S3_STORE"),
@@ -51,6 +51,11 @@ impl RealStore {
                 evidence: "full_object",
             },
             "moto" => Known {
+                checksums: false,
+                create_only: true,
+                evidence: "read_back",
+            },
+            "ceph" | "juicefs" | "swift" => Known {
                 checksums: false,
                 create_only: true,
                 evidence: "read_back",
