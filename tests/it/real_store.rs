@@ -46,9 +46,11 @@ async fn real_store_enforces_what_is_known_of_it() {
     ] {
         assert_eq!(checksum, known.checksums, "{found:?}");
     }
-    for create_only in [found.create_only, found.complete_create_only] {
-        assert_eq!(create_only, known.create_only, "{found:?}");
-    }
+    assert_eq!(found.create_only, known.create_only, "{found:?}");
+    assert_eq!(
+        found.complete_create_only, known.complete_create_only,
+        "{found:?}"
+    );
     assert!(!found.object_size, "{found:?}");
     let part_size = archiver.storage.probe_part_size().await.unwrap();
     assert_eq!(part_size.answer, PartSizeAnswer::Taken);

@@ -13,8 +13,10 @@ use super::world::{PREFIX, Settings, World};
 pub(crate) struct Known {
     /// Refuses wrong checksums of a PUT, of a part and of a whole object.
     pub(crate) checksums: bool,
-    /// Writes over nothing when told to create only, by PUT and by Complete.
+    /// A PUT that is told to create only overwrites nothing.
     pub(crate) create_only: bool,
+    /// The same of Complete.
+    pub(crate) complete_create_only: bool,
     pub(crate) evidence: &'static str,
 }
 
@@ -30,8 +32,7 @@ pub(crate) struct RealStore {
 impl RealStore {
     pub(crate) fn of_the_environment() -> Self {
         let value = |name: &str| {
-            env::var(name)
-                .unwrap_or_else(|_| panic!("{name} is not set: run .ci/store"))
+            env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run .ci/store"))
         };
         Self {
             name: value("TEST_S3_STORE"),
@@ -44,23 +45,23 @@ impl RealStore {
     }
 
     pub(crate) fn known(&self) -> Known {
-        match self.name.as_str() {
-            "garage" => Known {
-                checksums: true,
-                create_only: false,
-                evidence: "full_object",
-            },
-            "moto" => Known {
-                checksums: false,
-                create_only: true,
-                evidence: "read_back",
-            },
-            "ceph" | "juicefs" | "swift" => Known {
-                checksums: false,
-                create_only: true,
-                evidence: "read_back",
-            },
+        let (create_only, complete_create_only) = match self.name.as_str() {
+            "garage" | "juicefs" => (false, false),
+            "ceph" => (true, false),
+            "swift" => (false, true),
+            "moto" => (true, true),
             name => panic!("nothing is known of {name}"),
+        };
+        let checksums = self.name == "garage";
+        Known {
+            checksums,
+            create_only,
+            complete_create_only,
+            evidence: if checksums {
+                "full_object"
+            } else {
+                "read_back"
+            },
         }
     }
 
