@@ -376,6 +376,6 @@ async fn a_list_that_is_cut_off_without_saying_where_it_goes_on_is_no_end() {
     world.s3_server().says_where_lists_go_on(false);
     let mut inventory = archiver.storage.inventory();
     let error = inventory.next().await.unwrap_err();
-    let said = "it says that there are more, and not where";
+    let said = "the list is truncated and names no continuation token";
     assert!(error.to_string().contains(said), "{error}");
 }
