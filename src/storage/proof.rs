@@ -28,10 +28,11 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    const ALL: [Self; 5] = [
+    /// Every kind, in the order of the README.
+    pub const ALL: [Self; 5] = [
         Self::FullObject,
-        Self::ReadBack,
         Self::Parts,
+        Self::ReadBack,
         Self::Found,
         Self::Manifest,
     ];
