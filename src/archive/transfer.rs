@@ -76,12 +76,17 @@ impl Archiver {
 
     /// Goes on with the upload that got furthest, if store and source agree that it can be gone on
     /// with. All others are aborted.
+    ///
+    /// # Errors
+    /// Also when an upload that its former worker could still publish is not aborted.
     async fn go_on(
         &self,
         job: &Job<'_>,
         left: Vec<LeftUpload>,
     ) -> Result<Option<Moving>, ArchiveError> {
         let mut moving = None;
+        let must_abort =
+            !left.is_empty() && unless(job.stop, self.storage.upload_ids_fence()).await?;
         for upload in left {
             if moving.is_none()
                 && let Some(checkpoint) = upload.checkpoint
@@ -92,7 +97,11 @@ impl Archiver {
                     continue;
                 }
             }
-            self.discard(job, &upload.upload_id).await;
+            match self.discard(job, &upload.upload_id).await {
+                Err(error) if must_abort => return Err(error),
+                Err(error) => warn(job, &error),
+                Ok(()) => {}
+            }
         }
         Ok(moving)
     }
@@ -320,20 +329,17 @@ impl Archiver {
         uploads: impl IntoIterator<Item = String>,
     ) {
         for upload_id in uploads {
-            self.discard(job, &upload_id).await;
+            if let Err(error) = self.discard(job, &upload_id).await {
+                warn(job, &error);
+            }
         }
     }
 
-    async fn discard(&self, job: &Job<'_>, upload_id: &str) {
-        if self.queue.renew(job.claim).await.is_err() {
-            return;
-        }
-        match self.storage.abort_upload(job.key, upload_id).await {
-            Ok(()) => self.forget(job, upload_id).await,
-            Err(error) => tracing::warn!(
-                recording.id = %job.recording.id, object.key = %job.key, "{}", chain(&error)
-            ),
-        }
+    async fn discard(&self, job: &Job<'_>, upload_id: &str) -> Result<(), ArchiveError> {
+        self.queue.renew(job.claim).await?;
+        self.storage.abort_upload(job.key, upload_id).await?;
+        self.forget(job, upload_id).await;
+        Ok(())
     }
 
     async fn forget(&self, job: &Job<'_>, upload_id: &str) {
@@ -343,6 +349,12 @@ impl Archiver {
             );
         }
     }
+}
+
+fn warn(job: &Job<'_>, error: &ArchiveError) {
+    tracing::warn!(
+        recording.id = %job.recording.id, object.key = %job.key, "{}", chain(error)
+    );
 }
 
 /// Waits until every part that came is hashed.

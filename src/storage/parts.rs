@@ -9,13 +9,13 @@ const MIB: u64 = 1024 * 1024;
 pub struct PartPlan {
     /// Size of all parts but the last.
     pub part_bytes: u64,
-    /// The object goes whole in a single PUT.
+    /// The object goes whole in a single PUT, if the store honours create-only writes.
     pub single: bool,
 }
 
 impl PartPlan {
     /// All parts but the last are equal (some stores insist), in whole MiB, and 10,000 always do.
-    /// What fits into one part goes by a single PUT; what is of unknown size never does.
+    /// What fits into one part can go by a single PUT; what is of unknown size never does.
     pub(super) fn new(configured_bytes: u64, size_bytes: Option<u64>) -> Self {
         let needed = size_bytes.unwrap_or(0).div_ceil(MAX_PARTS);
         let part_bytes = configured_bytes.max(needed.div_ceil(MIB) * MIB);

@@ -67,10 +67,9 @@ pub struct OwnObject {
 
 #[derive(Debug)]
 enum Sink {
-    /// The whole object in one request.
+    /// The whole object in one create-only request.
     Single {
         store: Arc<dyn ObjectStore>,
-        create_only: bool,
         bytes: Bytes,
     },
     S3 {
@@ -216,24 +215,16 @@ impl Upload {
             size_bytes: read.size_bytes,
             attempt_token: self.attempt_token,
         };
-        // Not every store honours create-only writes: look right before. The lease keeps other
-        // archivers away meanwhile.
+        // Not every store honours create-only writes: look right before. Other archivers are kept
+        // away by the lease, and late ones by the upload ID.
         let found = storage.enforcement().await?;
         if !self.is_create_only(found) && storage.size_of(&self.key).await?.is_some() {
             return Err(StorageError::Exists { key: own.key });
         }
         let stored = match &mut self.sink {
-            Sink::Single {
-                store,
-                create_only,
-                bytes,
-            } => {
+            Sink::Single { store, bytes } => {
                 let options = PutOptions {
-                    mode: if *create_only {
-                        PutMode::Create
-                    } else {
-                        PutMode::Overwrite
-                    },
+                    mode: PutMode::Create,
                     attributes: std::mem::take(&mut self.attributes),
                     ..PutOptions::default()
                 };
@@ -264,7 +255,7 @@ impl Upload {
     /// Whether the store itself refuses to write over an object.
     const fn is_create_only(&self, found: Option<Enforcement>) -> bool {
         match (&self.sink, found) {
-            (Sink::Single { create_only, .. }, _) => *create_only,
+            (Sink::Single { .. }, _) => true,
             (Sink::S3 { .. }, Some(found)) => found.complete_create_only,
             (Sink::S3 { .. }, None) | (Sink::Local(_), _) => false,
         }

@@ -35,7 +35,6 @@ impl Storage {
         let sink = match &self.backend {
             Backend::Local(store) if plan.parts.single => Sink::Single {
                 store: Arc::clone(store) as Arc<dyn ObjectStore>,
-                create_only: true,
                 bytes: Bytes::new(),
             },
             Backend::Local(store) => Sink::Local(
@@ -44,11 +43,14 @@ impl Storage {
                     .await
                     .map_err(|e| StorageError::of(Operation::new("begin to write", key), &e))?,
             ),
-            Backend::S3(s3) if plan.parts.single => Sink::Single {
-                store: s3.for_upload().await?,
-                create_only: s3.enforcement().await?.create_only,
-                bytes: Bytes::new(),
-            },
+            Backend::S3(s3) if plan.parts.single && s3.enforcement().await?.create_only => {
+                Sink::Single {
+                    store: s3.for_upload().await?,
+                    bytes: Bytes::new(),
+                }
+            }
+            // Where the store overwrites whatever it is told, small objects go by multipart, too:
+            // see `Storage::upload_ids_fence`.
             Backend::S3(s3) => {
                 let store = s3.for_upload().await?;
                 let options = PutMultipartOptions {
@@ -127,6 +129,27 @@ impl Storage {
             gapless: checkpoint.parts.last().map_or(0, |part| part.number),
             attempt_token: checkpoint.upload.attempt_token,
         }))
+    }
+
+    /// Whether only the upload ID keeps a late worker from overwriting the object of the worker that
+    /// took its recording over. Then every upload of an earlier attempt must be aborted, or resumed,
+    /// before another object is published.
+    ///
+    /// A worker may stand still between its last look at the lease and its request, and the request
+    /// may be held up on its way, for longer than the lease. Where the store honours create-only
+    /// writes, it refuses what comes too late. Elsewhere a late PUT would replace the next worker's
+    /// object, after the row has named that one's digest. Complete cannot: an upload is on record
+    /// before its lease is confirmed for the last time, so the next worker finds it there. It aborts
+    /// the upload, and a Complete that comes later meets `NoSuchUpload`; or it resumes the upload,
+    /// and a late Complete names the same parts of the same bytes. A Complete that the store has
+    /// executed by then left an object, which the next worker finds when it looks right before
+    /// publishing, and never replaces.
+    ///
+    /// What remains: a store in which Abort succeeds while a Complete of the same upload is being
+    /// executed, and wins.
+    pub async fn upload_ids_fence(&self) -> Result<bool, StorageError> {
+        let found = self.enforcement().await?;
+        Ok(found.is_some_and(|found| !found.complete_create_only))
     }
 
     /// Aborts an S3 multipart upload that somebody left behind. One that is gone already is fine.

@@ -31,6 +31,53 @@ async fn a_worker_paused_while_it_publishes_does_not_publish_over_the_next_one()
     demand_fenced_off(Call::Complete, 0, 1).await;
 }
 
+/// Without create-only writes only the upload ID keeps the bytes of a late worker out: the source
+/// has changed since that worker read it.
+#[tokio::test]
+async fn small_object_of_paused_worker_does_not_replace_next_workers_object() {
+    let world = World::s3().await;
+    let server = world.s3_server();
+    server.honour_create_only(false);
+    let let_go = CancellationToken::new();
+    for publishing in [Call::Put, Call::Complete] {
+        server.inject(publishing, StoreFault::HoldUntil(let_go.clone()), 1000);
+    }
+    let id = world
+        .add(SimulatedRecording::new(Uuid::new_v4(), 10_000))
+        .await;
+    let late = daemon(&world);
+    eventually("the first daemon publishes", || async {
+        (server.held() == 1).then_some(())
+    })
+    .await;
+    late.signal(Signal::SIGSTOP);
+    server.clear_faults();
+    let other_bytes = SimulatedRecording::new(Uuid::new_v4(), 10_000).media;
+    world
+        .simulator
+        .update(id, |recording| recording.media = other_bytes);
+    let in_time = daemon(&world);
+    eventually("the second daemon has archived it", || async {
+        (world.row(id).await.state == "archived").then_some(())
+    })
+    .await;
+    let before = state(&world, id).await;
+
+    let_go.cancel();
+    eventually("the late request is executed", || async {
+        (server.held() == 0).then_some(())
+    })
+    .await;
+    late.signal(Signal::SIGCONT);
+    late.signal(Signal::SIGTERM);
+    late.ended().await.demand_code(0);
+
+    world.demand_archived(id).await;
+    assert_eq!(state(&world, id).await, before);
+    in_time.signal(Signal::SIGTERM);
+    in_time.ended().await.demand_code(0);
+}
+
 /// Pauses a daemon at its `after`-th call of this kind until another one has archived the
 /// recording, and lets it go on then. It has sent so many calls to publish by then.
 async fn demand_fenced_off(call: Call, after: u32, by_the_late: usize) {

@@ -73,6 +73,8 @@ struct Shared {
     orders: Orders,
     share: Mutex<Option<Share>>,
     calls: Mutex<Vec<(Call, String)>>,
+    /// One reference for each held call that is not executed yet.
+    held: Arc<()>,
 }
 
 /// Makes hyper close the connection.
@@ -95,6 +97,7 @@ impl S3Server {
             orders: Orders::default(),
             share: Mutex::default(),
             calls: Mutex::default(),
+            held: Arc::default(),
         });
         let stop = CancellationToken::new();
         let (served, stopping) = (Arc::clone(&shared), stop.clone());
@@ -280,6 +283,11 @@ impl S3Server {
             .count()
     }
 
+    /// The number of calls under [`StoreFault::HoldUntil`] that are neither executed nor dropped.
+    pub(crate) fn held(&self) -> usize {
+        Arc::strong_count(&self.shared.held) - 1
+    }
+
     /// How many requests it has seen, of any kind.
     pub(crate) fn requests(&self) -> usize {
         self.shared.calls.lock().unwrap().len()
@@ -379,9 +387,13 @@ impl Shared {
             to_bytes(body, usize::MAX).await.map_err(|_| Cut)?;
             return Ok(refusal);
         }
+        let mut held = None;
         match &fault {
             Some(StoreFault::Cut) => return Err(Cut),
-            Some(StoreFault::HoldUntil(let_go)) => let_go.cancelled().await,
+            Some(StoreFault::HoldUntil(let_go)) => {
+                held = Some(Arc::clone(&self.held));
+                let_go.cancelled().await;
+            }
             _ => {}
         }
         let root = &self.store.root;
@@ -397,7 +409,11 @@ impl Shared {
         }
         // Of its own: what a store has begun does not end with the connection of who asked for it.
         let service = self.service.clone();
-        let answered = tokio::spawn(async move { service.call(request.map(Body::from)).await });
+        let answered = tokio::spawn(async move {
+            let answer = service.call(request.map(Body::from)).await;
+            drop(held);
+            answer
+        });
         let response = answered
             .await
             .expect("s3s does not panic")
