@@ -28,6 +28,7 @@ mod hashing;
 mod oddities;
 mod pump;
 mod settle;
+mod store;
 mod transfer;
 mod verdict;
 
@@ -35,6 +36,7 @@ pub use attempt::Report;
 pub use breaker::Breaker;
 pub use error::ArchiveError;
 pub use found::{Described, describe};
+pub use store::confirm_store;
 pub use verdict::Policy;
 
 /// Everything it takes to archive recordings: the stations, and the rules of giving up.
@@ -157,6 +159,7 @@ impl Archiver {
             plain,
         };
         progress.enter(Stage::Look);
+        unless(stop, self.demand_store()).await?;
         let left = unless(stop, self.left_uploads(&job)).await?;
         let (fingerprint, published) = match unless(stop, self.standing(&job, &left)).await? {
             Some(standing) => {

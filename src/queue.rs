@@ -55,7 +55,7 @@ pub use finished::{Finished, finished};
 pub use missing::note_missing_at_source;
 pub use placed::{
     ArchivedFacts, PlacedObject, archived_after, archived_facts, archived_with_other_cost,
-    is_accounted_for,
+    is_accounted_for, newest_in,
 };
 pub use rebuild::{Rebuilding, RowBefore, ToRebuild, leave_row, rebuild, rows_before};
 pub use retirements::{
@@ -124,6 +124,10 @@ impl Queue {
             holder,
             lease,
         }
+    }
+
+    pub(crate) const fn pool(&self) -> &PgPool {
+        &self.pool
     }
 
     pub const fn lease(&self) -> Duration {

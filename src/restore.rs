@@ -69,6 +69,10 @@ pub enum RestoreError {
     NoFile { path: PathBuf },
     #[error("another process restores to {path} at this moment")]
     Busy { path: PathBuf },
+    #[error(
+        "resume {path}: it is not a regular file that only this user may write; remove it, or restore into a directory of your own"
+    )]
+    NotOurs { path: PathBuf },
     #[error("told to stop; what came so far is kept, and gone on with next time")]
     Stopped,
 }
@@ -92,7 +96,8 @@ impl RestoreError {
             | Self::Pipe(_)
             | Self::SomethingElse { .. }
             | Self::NoFile { .. }
-            | Self::Busy { .. } => None,
+            | Self::Busy { .. }
+            | Self::NotOurs { .. } => None,
         }
     }
 
@@ -164,7 +169,7 @@ impl Restore<'_> {
                 opened => opened?,
             };
             let Some(mut bytes) = opened else {
-                self.storage.demand_not_empty().await?;
+                self.storage.demand_mounted().await?;
                 let url = object.object_url.clone();
                 return Err(RestoreError::Missing { url });
             };

@@ -6,12 +6,11 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use self::copy::MAX_COPY_BYTES;
+use self::directory::{Directory, MARKER_FILE};
 use self::s3::{S3, Verification};
 use crate::config::{StorageConfig, StorageLocation, VerifyMode};
 use crate::recording::{Recording, RecordingId};
@@ -21,6 +20,7 @@ mod aside;
 mod assurance;
 mod cold;
 mod copy;
+mod directory;
 mod error;
 mod error_codes;
 mod http;
@@ -63,8 +63,8 @@ pub use upload::{OwnObject, Upload, UploadPlan};
 const PROBE_FOLDER: &str = ".recording-archiver-probe";
 /// The folder of damaged objects that were moved out of the way, under the prefix.
 const DAMAGED_FOLDER: &str = ".recording-archiver-damaged";
-/// What stands in these is no part of the archive.
-const OWN_FOLDERS: [&str; 2] = [PROBE_FOLDER, DAMAGED_FOLDER];
+/// These, and what stands in them, are no part of the archive.
+const OWN_NAMES: [&str; 3] = [PROBE_FOLDER, DAMAGED_FOLDER, MARKER_FILE];
 
 /// Object metadata that names the attempt which wrote it (sent as `x-amz-meta-…`).
 const ATTEMPT_METADATA: &str = "archive-attempt";
@@ -91,7 +91,7 @@ pub struct Storage {
 #[derive(Debug)]
 enum Backend {
     S3(Arc<S3>),
-    Local(Arc<dyn ObjectStore>),
+    Local(Directory),
 }
 
 /// The store cannot be set up at all.
@@ -118,18 +118,7 @@ impl Storage {
             StorageLocation::S3 { bucket, prefix } => {
                 Backend::S3(Arc::new(S3::open(config, bucket, prefix)?))
             }
-            StorageLocation::File { root } => {
-                std::fs::create_dir_all(root).map_err(|source| {
-                    OpenStorageError::CreateDirectory {
-                        path: root.display().to_string(),
-                        source,
-                    }
-                })?;
-                let store = LocalFileSystem::new_with_prefix(root)
-                    .map_err(OpenStorageError::Client)?
-                    .with_fsync(true);
-                Backend::Local(Arc::new(store))
-            }
+            StorageLocation::File { root } => Backend::Local(Directory::open(root)?),
         };
         Ok(Self::new(backend, config))
     }
@@ -138,11 +127,11 @@ impl Storage {
     /// and not created.
     pub fn open_to_look(config: &StorageConfig) -> Result<Self, OpenStorageError> {
         match &config.location {
-            StorageLocation::File { root } if !root.exists() => {
-                let nothing = Backend::Local(Arc::new(InMemory::new()));
-                Ok(Self::new(nothing, config))
+            StorageLocation::File { root } => {
+                let directory = Directory::open_to_look(root)?;
+                Ok(Self::new(Backend::Local(directory), config))
             }
-            StorageLocation::File { .. } | StorageLocation::S3 { .. } => Self::open(config),
+            StorageLocation::S3 { .. } => Self::open(config),
         }
     }
 
@@ -250,7 +239,7 @@ impl Storage {
     }
 }
 
-/// `object_store` stages `name` as `name#1`, `name#2`, …
+/// [`Directory`] stages `name` as `name#1`, `name#2`, …
 fn is_staging_of(name: &str, other: &str) -> bool {
     let Some(rest) = other.strip_prefix(name) else {
         return false;
@@ -265,7 +254,7 @@ impl Backend {
     fn plain(&self) -> &dyn ObjectStore {
         match self {
             Self::S3(s3) => s3.plain.as_ref(),
-            Self::Local(store) => store.as_ref(),
+            Self::Local(directory) => directory.files.as_ref(),
         }
     }
 }

@@ -26,6 +26,13 @@ impl Breaker {
         }
     }
 
+    /// Opens the breaker for a kind: no other recording would fare better.
+    pub(super) fn open(&self, kind: ErrorKind) {
+        if let Some(counter) = self.counter(kind) {
+            counter.fetch_max(FAILURES_IN_A_ROW, Ordering::Relaxed);
+        }
+    }
+
     /// Notes that a recording was archived: both sides work.
     pub(super) fn note_success(&self) {
         self.api.store(0, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::exit::{Exit, explain};
 use super::session::{Session, holder};
+use crate::archive::{ArchiveError, confirm_store};
 use crate::config::ChecksumMode;
 use crate::database::{self, Database};
 use crate::error::chain;
@@ -165,9 +166,17 @@ async fn storage(
         }
     };
     let place = store.location().to_string();
-    let probed = match store.check_access().await {
-        Ok(()) => look(&store).await,
-        Err(error) => Err(error),
+    let confirmed = match database {
+        // Without a schema, nothing is known to be archived.
+        Some(database) => confirm_store(database.pool(), &store).await,
+        None => Ok(()),
+    };
+    let probed = match confirmed {
+        Err(ArchiveError::Storage(error)) => Err(error),
+        _ => match store.check_access().await {
+            Ok(()) => look(&store).await,
+            Err(error) => Err(error),
+        },
     };
     let known = match probed {
         Ok(known) => known.with_part_size(&store).await,
@@ -181,7 +190,14 @@ async fn storage(
         None => known,
     };
     let Some(found) = known.found else {
-        return findings.good(what, &format!("{place}: writable; objects are read back"));
+        findings.good(what, &format!("{place}: writable; objects are read back"))?;
+        if let Some(path) = store.readable_by_others().await {
+            let path = path.display();
+            let note =
+                format!("other users may read recordings below {path}; fix: chmod -R go= {path}");
+            findings.note(what, &note)?;
+        }
+        return Ok(());
     };
     findings.good(what, &format!("{place}: readable and writable"))?;
     for line in enforcement(&found) {

@@ -36,6 +36,20 @@ pub struct ArchivedFacts {
     pub metadata: Option<String>,
 }
 
+/// The keys of the newest archived objects whose URLs begin with this, a few of them.
+pub async fn newest_in(pool: &PgPool, url_root: &str) -> Result<Vec<String>, QueueError> {
+    sqlx::query_scalar!(
+        r#"-- queue::newest_in
+        SELECT object_key AS "object_key!" FROM archiver.recordings
+         WHERE state = 'archived' AND starts_with(object_url, $1)
+         ORDER BY archived_at DESC LIMIT 20"#,
+        url_root,
+    )
+    .fetch_all(pool)
+    .answered("look up the newest objects")
+    .await
+}
+
 /// Which of these are archived, and have another cost on record than this, of which nothing later
 /// is known.
 pub async fn archived_with_other_cost(

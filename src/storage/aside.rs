@@ -4,6 +4,7 @@
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
+use super::directory::translated;
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
 use super::{Backend, DAMAGED_FOLDER, Storage};
@@ -100,7 +101,13 @@ impl Storage {
                 .copy_in_parts(source, &place, size, self.max_copy_bytes)
                 .await;
         }
-        let copied = self.backend.plain().copy(&key.location(), &place).await;
+        let copied = match &self.backend {
+            Backend::S3(s3) => s3.plain.copy(&key.location(), &place).await,
+            Backend::Local(directory) => directory
+                .copy(&key.location(), &place)
+                .await
+                .map_err(|error| translated(&place, error)),
+        };
         copied.map_err(|e| StorageError::of(Operation::new("move aside", key), &e))
     }
 

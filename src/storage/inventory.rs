@@ -13,7 +13,7 @@ use super::error::Operation;
 use super::listing::demand_under;
 use super::s3::S3;
 use super::signed::Ask;
-use super::{Backend, OWN_FOLDERS, Storage, StorageError};
+use super::{Backend, OWN_NAMES, Storage, StorageError};
 use crate::config::StorageLocation;
 
 /// Files that are read ahead of whoever asks.
@@ -224,9 +224,9 @@ pub(super) fn not_documented(error: &quick_xml::DeError) -> String {
     format!("the list is not what S3 documents: {error}")
 }
 
-/// Whether a key is in one of the folders that this program keeps for itself.
+/// Whether a key is one that this program keeps for itself.
 pub(super) fn is_own(key: &str) -> bool {
-    key.split('/').any(|segment| OWN_FOLDERS.contains(&segment))
+    key.split('/').any(|segment| OWN_NAMES.contains(&segment))
 }
 
 /// Sends the files below a directory in the order of their keys: a directory sorts as its name
@@ -264,7 +264,7 @@ fn walk(
             walk(&path, &key, found)?;
             continue;
         }
-        // `object_store` writes to such names first.
+        // Objects are written to such names first.
         if name.contains('#') {
             continue;
         }

@@ -6,6 +6,7 @@ use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, P
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::directory::translated;
 use super::error::{Operation, StorageError, is_taken};
 use super::key::ObjectKey;
 use super::proof::{Proof, nothing_there};
@@ -218,19 +219,22 @@ impl Storage {
             cause: e.to_string(),
         })?;
         let creates = matches!(mode, PutMode::Create);
-        let mut options = PutOptions::from(mode);
-        if matches!(self.backend, Backend::S3(_)) {
-            options.attributes =
-                Attributes::from_iter([(Attribute::ContentType, "application/json")]);
-        }
         let path = key.manifest();
-        let json = PutPayload::from(json);
         let put = match &self.backend {
-            Backend::S3(s3) => s3.put_own(&path, json, options).await,
-            Backend::Local(store) => store.put_opts(&path, json, options).await,
+            Backend::S3(s3) => {
+                let mut options = PutOptions::from(mode);
+                options.attributes =
+                    Attributes::from_iter([(Attribute::ContentType, "application/json")]);
+                let put = s3.put_own(&path, PutPayload::from(json), options).await;
+                put.map(drop)
+            }
+            Backend::Local(directory) => directory
+                .write(&path, json.into(), !creates)
+                .await
+                .map_err(|error| translated(&path, error)),
         };
         match put {
-            Ok(_) => Ok(true),
+            Ok(()) => Ok(true),
             // Only of a write that is to create: no other may end without a manifest.
             Err(error) if creates && is_taken(&error) => Ok(false),
             Err(error) => {

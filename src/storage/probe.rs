@@ -5,6 +5,7 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use uuid::Uuid;
 
+use super::directory::translated;
 use super::error::{Operation, StorageError, is_taken};
 use super::read::body_within;
 use super::{ATTEMPT_METADATA, Algorithm, Backend, PROBE_FOLDER, S3, Storage};
@@ -95,8 +96,15 @@ impl Storage {
         self.head(&path, looking).await?;
         let body = PutPayload::from_static(PROBE_BODY);
         let written = match &self.backend {
-            Backend::S3(s3) => s3.put_own(&path, body, PutMode::Overwrite.into()).await,
-            Backend::Local(store) => store.put(&path, body).await,
+            Backend::S3(s3) => {
+                let put = s3.put_own(&path, body, PutMode::Overwrite.into()).await;
+                put.map(drop)
+            }
+            // In the way of an object, so that what fails there fails here.
+            Backend::Local(directory) => directory
+                .write(&path, PROBE_BODY.into(), false)
+                .await
+                .map_err(|error| translated(&path, error)),
         };
         written.map_err(|error| StorageError::of(Operation::new("write", &path), &error))?;
         if let Err(error) = store.delete(&path).await {

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{Attributes, MultipartUpload, ObjectStore, PutMode, PutOptions, PutPayload};
+use object_store::{Attributes, ObjectStore, PutMode, PutOptions, PutPayload};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::directory::{Draft, translated};
 use super::error::{Operation, StorageError};
 use super::key::ObjectKey;
 use super::multipart::{Checksums, Stored};
@@ -77,7 +78,7 @@ enum Sink {
         upload_id: String,
         verified_by: Verification,
     },
-    Local(Box<dyn MultipartUpload>),
+    Local(Draft),
 }
 
 impl Upload {
@@ -135,14 +136,12 @@ impl Upload {
                         .await
                 });
             }
-            Sink::Local(upload) => {
-                let sent = part.as_sent();
-                let written = upload.put_part(part.bytes.into());
+            Sink::Local(draft) => {
+                let (sent, path) = (part.as_sent(), self.path.clone());
+                let written = draft.append(part.bytes);
                 self.in_flight.spawn(async move {
-                    let written = written.await;
-                    written
-                        .map(|()| sent)
-                        .map_err(|e| StorageError::of(operation(), &e))
+                    let written = written.await.map(|()| sent);
+                    written.map_err(|e| StorageError::of(operation(), &translated(&path, e)))
                 });
             }
         }
@@ -234,7 +233,14 @@ impl Upload {
             Sink::S3 { upload_id, .. } => {
                 return storage.complete(&own, upload_id, &parts, read).await;
             }
-            Sink::Local(upload) => upload.complete().await,
+            Sink::Local(draft) => {
+                if let Err(error) = draft.publish(false).await {
+                    let error = translated(&self.path, error);
+                    return Err(StorageError::publishing(&own.key, &error));
+                }
+                let found = storage.meta_of(&own.key).await?;
+                return Ok(Receipt::of(found.and_then(|found| found.e_tag)));
+            }
         };
         match stored {
             Ok(put) => Ok(Receipt {
@@ -255,9 +261,9 @@ impl Upload {
     /// Whether the store itself refuses to write over an object.
     const fn is_create_only(&self, found: Option<Enforcement>) -> bool {
         match (&self.sink, found) {
-            (Sink::Single { .. }, _) => true,
+            (Sink::Single { .. } | Sink::Local(_), _) => true,
             (Sink::S3 { .. }, Some(found)) => found.complete_create_only,
-            (Sink::S3 { .. }, None) | (Sink::Local(_), _) => false,
+            (Sink::S3 { .. }, None) => false,
         }
     }
 
@@ -273,10 +279,10 @@ impl Upload {
             match &mut self.sink {
                 Sink::Single { .. } => Ok(()),
                 Sink::S3 { s3, upload_id, .. } => s3.abort(&self.path, upload_id).await,
-                Sink::Local(upload) => match upload.abort().await {
-                    Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                    Err(error) => Err(StorageError::of(operation(), &error)),
-                },
+                Sink::Local(draft) => {
+                    let discarded = draft.discard().await;
+                    discarded.map_err(|e| StorageError::of(operation(), &translated(&self.path, e)))
+                }
             }
         };
         // A store that has gone silent must not hold up a process that was told to stop.

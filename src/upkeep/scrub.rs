@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use super::repair::{Repair, repair};
-use crate::archive::Archiver;
+use crate::archive::{Archiver, confirm_store};
 use crate::bandwidth::Bandwidth;
 use crate::error::{ErrorKind, chain};
 use crate::progress::{Board, Progress};
@@ -100,6 +100,10 @@ impl Scrub<'_> {
         most_bytes: Option<u64>,
         mut tell: impl FnMut(&ArchivedObject, &Found),
     ) -> Result<Scrubbed, QueueError> {
+        // A directory that is not mounted shows when an object is missing there.
+        if let Err(error) = confirm_store(self.pool, self.storage).await {
+            tracing::debug!("the store is not confirmed: {}", chain(&error));
+        }
         let mut scrubbed = Scrubbed::default();
         let mut running = FuturesUnordered::new();
         let (mut begun_bytes, mut troubles) = (0_u64, 0);
@@ -207,7 +211,7 @@ impl Scrub<'_> {
         let (storage, bandwidth) = (self.storage, self.bandwidth);
         let reading = storage.read_back_within(key, known_bytes, bandwidth, progress);
         let Some(found) = reading.await? else {
-            self.storage.demand_not_empty().await?;
+            self.storage.demand_mounted().await?;
             return Ok(Some(Damage {
                 kind: ErrorKind::ObjectMissing,
                 message: format!("the archived object is gone from {}", object.object_url),

@@ -16,6 +16,7 @@ mod cli;
 mod config;
 mod conflicts;
 mod crashes;
+mod directory;
 mod discover;
 mod embedded_postgres;
 mod faults;

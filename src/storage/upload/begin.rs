@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::multipart::MultipartStore;
-use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutMultipartOptions};
+use object_store::{Attribute, Attributes, PutMultipartOptions};
 use tokio::task::JoinSet;
 
 use super::{Sink, Upload, UploadPlan};
 use crate::checkpoint::Checkpoint;
+use crate::storage::directory::translated;
 use crate::storage::error::{Operation, StorageError};
 use crate::storage::key::ObjectKey;
 use crate::storage::parts::PartPlan;
@@ -33,16 +34,13 @@ impl Storage {
         let path = key.location();
         let attributes = self.attributes(plan);
         let sink = match &self.backend {
-            Backend::Local(store) if plan.parts.single => Sink::Single {
-                store: Arc::clone(store) as Arc<dyn ObjectStore>,
-                bytes: Bytes::new(),
-            },
-            Backend::Local(store) => Sink::Local(
-                store
-                    .put_multipart(&path)
-                    .await
-                    .map_err(|e| StorageError::of(Operation::new("begin to write", key), &e))?,
-            ),
+            Backend::Local(directory) => {
+                let begun = directory.begin(&path).await;
+                Sink::Local(begun.map_err(|error| {
+                    let operation = Operation::new("begin to write", key);
+                    StorageError::of(operation, &translated(&path, error))
+                })?)
+            }
             Backend::S3(s3) if plan.parts.single && s3.enforcement().await?.create_only => {
                 Sink::Single {
                     store: s3.for_upload().await?,

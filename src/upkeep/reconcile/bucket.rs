@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Difference, DifferenceKind, Listener, ReconcileError, Reconciled, Reconciliation};
+use crate::archive::confirm_store;
+use crate::error::chain;
 use crate::queue::{self, PlacedObject};
 use crate::recording::RecordingId;
 use crate::storage::{Listed, MANIFEST_SUFFIX, ObjectKey, uuids_in};
@@ -35,6 +37,10 @@ impl Reconciliation<'_> {
         so_far: &mut Reconciled,
         told: &mut impl Listener,
     ) -> Result<(), ReconcileError> {
+        // A directory that is not mounted shows when an object is missing there.
+        if let Err(error) = confirm_store(self.pool, self.storage).await {
+            tracing::debug!("the store is not confirmed: {}", chain(&error));
+        }
         let mut inventory = self.storage.inventory();
         let mut rows = Rows::new(self);
         let mut awaited: BTreeMap<String, Awaited> = BTreeMap::new();
@@ -119,7 +125,7 @@ impl Reconciliation<'_> {
             return Ok(());
         }
         // A directory that is not mounted looks as if every object were gone.
-        self.storage.demand_not_empty().await?;
+        self.storage.demand_mounted().await?;
         let difference = Difference::of_object(
             DifferenceKind::ObjectGone,
             Some(expected.recording_id),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use recording_archiver::queue::database_time;
+use recording_archiver::error::ErrorKind;
+use recording_archiver::queue::{Outcome, database_time};
 use recording_archiver::storage::{ObjectKey, UploadPlan};
 use recording_archiver::upkeep::{self, Swept};
 use tokio_util::sync::CancellationToken;
@@ -114,6 +115,27 @@ async fn of_several_uploads_one_is_gone_on_with_and_none_is_left() {
     assert_eq!(world.parts_on_record(id).await, stored);
     demand_going_on(&world, id).await;
     assert_eq!(server.unfinished_uploads(), Vec::<String>::new());
+}
+
+/// Without create-only writes, the worker of that upload could still publish it.
+#[tokio::test]
+async fn store_without_create_only_publishes_nothing_while_an_older_upload_stays() {
+    let world = World::s3().await;
+    let server = world.s3_server();
+    let id = killed_in_the_middle(&world).await;
+    server.honour_create_only(false);
+    let unknown = StoreFault::Refuse(501, "NotImplemented");
+    server.inject(Call::ListParts, unknown, 1);
+    server.inject(Call::Abort, StoreFault::Refuse(500, "InternalError"), 1000);
+    let report = world.attempt(&archiver(&world)).await;
+    assert_eq!(report.outcome, Outcome::Retrying, "{report:?}");
+    let kind = report.failure.map(|failure| failure.kind);
+    assert_eq!(kind, Some(ErrorKind::StorageUnavailable));
+    assert!(world.object(id).is_none());
+    assert_eq!(server.unfinished_uploads().len(), 1);
+    server.clear_faults();
+    world.make_due().await;
+    demand_going_on(&world, id).await;
 }
 
 #[tokio::test]
