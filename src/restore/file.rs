@@ -1,14 +1,20 @@
 //! An object becomes a file: beside its name first, and under it when it is whole and right.
 
-use std::fs::{OpenOptions, TryLockError};
+use std::fs::{OpenOptions, Permissions, TryLockError};
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use super::{Restore, RestoreError, Restored, read_file};
 use crate::digest::Fingerprinting;
+
+/// Recordings are confidential, and umask 022 is common: the user may open them to others.
+const FILE_MODE: u32 = 0o600;
 
 /// What came so far, in a file that nobody else writes.
 #[derive(Debug)]
@@ -82,13 +88,19 @@ impl Part {
     fn open(restore: &Restore<'_>, destination: &Path) -> Result<Self, RestoreError> {
         let path = path_of(restore, destination);
         let failed = |error| RestoreError::file("write", &path, error);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let file = match options.clone().create_new(true).mode(FILE_MODE).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Others may write to the directory: neither a link nor a pipe of theirs is opened.
+                let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+                let opened = options.custom_flags(flags.bits()).open(&path);
+                let file = opened.map_err(|error| not_ours(&path, error))?;
+                demand_ours(&file, &path)?;
+                file
+            }
+            opened => opened.map_err(failed)?,
+        };
         match file.try_lock() {
             // Some network file systems know no locks; then nobody is kept out.
             Ok(()) | Err(TryLockError::Error(_)) => {}
@@ -143,6 +155,30 @@ impl Part {
             tracing::warn!("remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// Demands a regular file that only this user can have written, and that has no other name.
+fn demand_ours(file: &std::fs::File, path: &Path) -> Result<(), RestoreError> {
+    let failed = |error| RestoreError::file("look at", path, error);
+    let found = file.metadata().map_err(failed)?;
+    let writable_by_others = found.mode() & 0o022 != 0;
+    let is_ours = found.is_file() && found.nlink() == 1 && found.uid() == geteuid().as_raw();
+    if !is_ours || writable_by_others {
+        let path = path.to_owned();
+        return Err(RestoreError::NotOurs { path });
+    }
+    let private = Permissions::from_mode(FILE_MODE);
+    file.set_permissions(private).map_err(failed)
+}
+
+fn not_ours(path: &Path, error: io::Error) -> RestoreError {
+    // A symlink (ELOOP), a pipe without a reader (ENXIO), or a stranger's file.
+    let is_link = std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
+    if is_link || error.kind() == io::ErrorKind::PermissionDenied {
+        let path = path.to_owned();
+        return RestoreError::NotOurs { path };
+    }
+    RestoreError::file("write", path, error)
 }
 
 /// `.<name>.<recording id>.part`, beside the destination.

@@ -1,8 +1,11 @@
 //! The way back: what is archived becomes a file again, or none at all.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::Mode;
+use nix::unistd::{geteuid, mkfifo};
 use recording_archiver::archive::Archiver;
 use recording_archiver::error::ErrorKind;
 use recording_archiver::progress::Progress;
@@ -286,4 +289,58 @@ async fn a_pipe_is_told_at_its_end_whether_the_bytes_were_right() {
     case.rot();
     let error = case.restore().to_pipe(&mut Vec::new()).await.unwrap_err();
     assert!(matches!(error, RestoreError::Damaged { .. }), "{error}");
+}
+
+/// What others have put where the part file goes is neither followed, written nor taken.
+#[tokio::test]
+async fn restore_planted_part_file_is_refused_and_left() {
+    let case = Case::of(World::s3().await, 1000).await;
+    let victim = case.directory.path().join("victim");
+    let planted: [(&str, fn(&Path, &Path)); 5] = [
+        ("a symlink", |part, victim| symlink(victim, part).unwrap()),
+        ("a hard link", |part, victim| {
+            fs::hard_link(victim, part).unwrap();
+        }),
+        ("a pipe", |part, _| {
+            mkfifo(part, Mode::from_bits_truncate(0o600)).unwrap();
+        }),
+        ("a file that others may write", |part, _| {
+            fs::write(part, "x").unwrap();
+            fs::set_permissions(part, Permissions::from_mode(0o620)).unwrap();
+        }),
+        ("a stranger's file", |part, _| {
+            fs::write(part, "x").unwrap();
+            if geteuid().is_root() {
+                chown(part, Some(4711), None).unwrap();
+            } else {
+                fs::set_permissions(part, Permissions::from_mode(0o666)).unwrap();
+            }
+        }),
+    ];
+    for (what, plant) in planted {
+        fs::write(&victim, "precious").unwrap();
+        plant(&case.part(), &victim);
+        let error = case.to_file().await.unwrap_err();
+        assert!(
+            matches!(error, RestoreError::NotOurs { .. }),
+            "{what}: {error}"
+        );
+        assert_eq!(fs::read(&victim).unwrap(), b"precious", "{what}");
+        assert_eq!(case.written(), None, "{what}");
+        fs::remove_file(case.part()).unwrap();
+    }
+    fs::remove_file(victim).unwrap();
+    assert_eq!(case.to_file().await.unwrap(), Restored::Written);
+    case.demand_whole();
+}
+
+#[tokio::test]
+async fn restore_own_part_file_is_resumed_and_private() {
+    let case = Case::of(World::s3().await, PART).await;
+    fs::write(case.part(), &case.bytes[..1000]).unwrap();
+    fs::set_permissions(case.part(), Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(case.to_file().await.unwrap(), Restored::Written);
+    case.demand_whole();
+    let mode = fs::metadata(case.destination()).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
 }
