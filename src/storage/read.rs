@@ -22,6 +22,8 @@ use crate::progress::Progress;
 
 /// A file is read in blocks of this size.
 const BLOCK_BYTES: u64 = 1024 * 1024;
+/// So many bytes wait together for their share of the bandwidth.
+const PACED_BYTES: usize = 8 * 1024;
 /// Blocks that are read ahead.
 const BLOCKS_AHEAD: usize = 2;
 
@@ -150,9 +152,11 @@ impl Storage {
         };
         let mut fingerprint = Fingerprinting::new();
         while let Some(bytes) = object.next().await? {
-            bandwidth.pass(bytes.len()).await;
-            fingerprint.update(&bytes);
-            progress.add(bytes.len() as u64);
+            for piece in bytes.chunks(PACED_BYTES) {
+                bandwidth.pass(piece.len()).await;
+                fingerprint.update(piece);
+                progress.add(piece.len() as u64);
+            }
         }
         Ok(Some(fingerprint.finish()))
     }

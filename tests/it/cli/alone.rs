@@ -101,7 +101,7 @@ async fn the_demo_can_be_run_twice_and_the_meeting_is_over_by_then() {
         row.contains("archived") && row.contains("read_back"),
         "{row}"
     );
-    // 20 files, each with its manifest, and nothing half-done.
+    // 20 files, each with its manifest, the store's marker file, and nothing half-done.
     let objects = binary.directory().join("recording-archive/objects");
-    assert_eq!(crate::harness::world::files_below(&objects).len(), 40);
+    assert_eq!(crate::harness::world::files_below(&objects).len(), 41);
 }

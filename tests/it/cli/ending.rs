@@ -220,7 +220,7 @@ async fn kill_in_the_middle(world: World) {
     };
     let files = files_below(&directory)
         .into_iter()
-        .filter(|path| !path.to_string_lossy().contains(".recording-archiver-probe"))
+        .filter(|path| !path.to_string_lossy().contains("/.recording-archiver-"))
         .count();
     assert_eq!(files, 2 * usize::try_from(MANY).unwrap());
 }
