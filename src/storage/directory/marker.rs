@@ -36,7 +36,7 @@ impl Directory {
         )
     }
 
-    fn trouble(&self, cause: impl ToString) -> StorageError {
+    fn trouble(&self, cause: &impl ToString) -> StorageError {
         StorageError::Unavailable {
             operation: Operation::new("look into", &self.root.display()),
             cause: cause.to_string(),
@@ -63,7 +63,7 @@ impl Storage {
             return Ok(true);
         };
         let is_marked = directory.has_marker().await;
-        let is_marked = is_marked.map_err(|error| directory.trouble(error))?;
+        let is_marked = is_marked.map_err(|error| directory.trouble(&error))?;
         if is_marked {
             directory.needs_marker.store(true, Ordering::Relaxed);
         }
@@ -86,7 +86,7 @@ impl Storage {
         }
         if !is_known {
             directory.needs_marker.store(true, Ordering::Relaxed);
-            return Err(directory.trouble(directory.not_mounted()));
+            return Err(directory.trouble(&directory.not_mounted()));
         }
         let (path, text) = (Path::from(MARKER_FILE), Bytes::from_static(TEXT));
         match directory.write(&path, text, false).await {
@@ -134,9 +134,9 @@ impl Storage {
             return Ok(());
         }
         let is_empty = directory.is_empty().await;
-        let is_empty = is_empty.map_err(|error| directory.trouble(error))?;
+        let is_empty = is_empty.map_err(|error| directory.trouble(&error))?;
         if is_empty || directory.needs_marker.load(Ordering::Relaxed) {
-            return Err(directory.trouble(directory.not_mounted()));
+            return Err(directory.trouble(&directory.not_mounted()));
         }
         Ok(())
     }
