@@ -294,9 +294,10 @@ async fn a_pipe_is_told_at_its_end_whether_the_bytes_were_right() {
 /// What others have put where the part file goes is neither followed, written nor taken.
 #[tokio::test]
 async fn restore_planted_part_file_is_refused_and_left() {
+    type Plant = fn(&Path, &Path);
     let case = Case::of(World::s3().await, 1000).await;
     let victim = case.directory.path().join("victim");
-    let planted: [(&str, fn(&Path, &Path)); 5] = [
+    let planted: [(&str, Plant); 5] = [
         ("a symlink", |part, victim| symlink(victim, part).unwrap()),
         ("a hard link", |part, victim| {
             fs::hard_link(victim, part).unwrap();
