@@ -10,6 +10,7 @@ use object_store::path::Path;
 use object_store::{PutMode, PutPayload};
 use uuid::Uuid;
 
+use super::directory::translated;
 use super::error::{Operation, StorageError};
 use super::multipart::Completed;
 use super::part::OutgoingPart;
@@ -51,10 +52,16 @@ impl Storage {
         let mut bytes = vec![0; usize::try_from(size_bytes).unwrap_or(0)];
         // Zeros take no room in stores that compress.
         rand::fill(&mut bytes[..]);
-        let body = PutPayload::from(bytes);
         let written = match &self.backend {
-            Backend::S3(s3) => s3.put_own(&path, body, PutMode::Overwrite.into()).await,
-            Backend::Local(store) => store.put(&path, body).await,
+            Backend::S3(s3) => {
+                let body = PutPayload::from(bytes);
+                let put = s3.put_own(&path, body, PutMode::Overwrite.into()).await;
+                put.map(drop)
+            }
+            Backend::Local(directory) => directory
+                .write(&path, bytes.into(), false)
+                .await
+                .map_err(|error| translated(&path, error)),
         };
         written.map_err(|error| StorageError::of(Operation::new("write", &path), &error))?;
         if let Err(error) = self.backend.plain().delete(&path).await {
