@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+mod addressing;
 mod check;
 mod database_url;
 mod environment;
@@ -37,6 +38,7 @@ mod sections;
 mod trust;
 mod value;
 
+pub use addressing::{Addressing, virtual_endpoint};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use log::LogFilter;

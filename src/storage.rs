@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use self::copy::MAX_COPY_BYTES;
@@ -36,6 +36,7 @@ mod probe;
 mod proof;
 mod publish;
 mod read;
+mod remove;
 mod s3;
 mod scope;
 mod signed;
@@ -52,7 +53,7 @@ pub use inventory::{Inventory, Listed};
 pub use key::{KeyError, Layout, MANIFEST_SUFFIX, ObjectKey, uuids_in};
 pub use manifest::{Manifest, ManifestFacts};
 pub use parts::PartPlan;
-pub use probe::{Enforcement, PartSize, PartSizeAnswer};
+pub use probe::{Access, Enforcement, PartSize, PartSizeAnswer};
 pub use proof::{Algorithm, Evidence, Proof, Standing};
 pub use publish::Receipt;
 pub use read::{ObjectBytes, found_in_words};
@@ -68,14 +69,6 @@ const OWN_NAMES: [&str; 3] = [PROBE_FOLDER, DAMAGED_FOLDER, MARKER_FILE];
 
 /// Object metadata that names the attempt which wrote it (sent as `x-amz-meta-…`).
 const ATTEMPT_METADATA: &str = "archive-attempt";
-
-/// What stays unescaped in the path of an object URL (RFC 3986 unreserved).
-const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 
 /// The store that recordings are archived in.
 #[derive(Debug)]
@@ -179,15 +172,25 @@ impl Storage {
         self.layout.recording_at(below)
     }
 
-    /// Where an object is, for people: `s3://bucket/key` or `file:///path`, percent-encoded.
+    /// Where an object is, for people and their tools: `s3://bucket/` and the key as it is, which
+    /// is how tools read such URLs, or `file:///path`, percent-encoded where RFC 3986 demands it. A
+    /// key holds only characters that a path takes as they are.
     pub fn object_url(&self, key: &ObjectKey) -> String {
         self.url_of(key.as_str())
+    }
+
+    /// Whether a URL on record is that of this object in this store. Hosts that run a former version
+    /// escape more of the key in it.
+    pub fn is_at(&self, key: &ObjectKey, url: &str) -> bool {
+        let here = self.object_url(key);
+        let decoded = || percent_decode_str(url).decode_utf8_lossy();
+        url == here || matches!(self.location, StorageLocation::S3 { .. }) && decoded() == here
     }
 
     fn url_of(&self, key: &str) -> String {
         match &self.location {
             StorageLocation::S3 { bucket, .. } => {
-                format!("s3://{bucket}/{}", utf8_percent_encode(key, URL_PATH))
+                format!("s3://{bucket}/{key}")
             }
             StorageLocation::File { root } => {
                 Url::from_file_path(root.join(key)).map_or_else(|()| key.to_owned(), String::from)
@@ -202,6 +205,13 @@ impl Storage {
             Backend::S3(s3) => s3.enforcement().await.map(Some),
             Backend::Local(_) => Ok(None),
         }
+    }
+
+    /// Whether a PUT can be sent that the store refuses where an object exists. If not, the caller
+    /// looks for the object first.
+    async fn honours_create_only(&self) -> Result<bool, StorageError> {
+        let found = self.enforcement().await?;
+        Ok(found.is_none_or(|found| found.create_only))
     }
 
     /// The same, if it was probed by now.
@@ -258,3 +268,6 @@ impl Backend {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ mod scrub;
 mod sweep;
 mod walk;
 
-pub use acquaint::{Acquainted, PART_SIZE_CURE, Worse, look};
+pub use acquaint::{Acquainted, PART_SIZE_CURE, REMOVAL_CURE, Worse, look};
 pub use discover::{DiscoverError, Discovered, Discovery, UnknownError};
 pub use rebuild::{NotRebuilt, RebuildError, Rebuilt, Trust, rebuild};
 pub use reconcile::{

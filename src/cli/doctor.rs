@@ -9,8 +9,8 @@ use crate::config::ChecksumMode;
 use crate::database::{self, Database};
 use crate::error::chain;
 use crate::printable::printable;
-use crate::storage::{Algorithm, Enforcement, PartSize, PartSizeAnswer};
-use crate::upkeep::{PART_SIZE_CURE, look};
+use crate::storage::{Algorithm, Enforcement, PartSize, PartSizeAnswer, StorageError};
+use crate::upkeep::{PART_SIZE_CURE, REMOVAL_CURE, look};
 
 /// Writes the lines and remembers whether all was well.
 struct Findings<'a, W> {
@@ -174,12 +174,12 @@ async fn storage(
     let probed = match confirmed {
         Err(ArchiveError::Storage(error)) => Err(error),
         _ => match store.check_access().await {
-            Ok(()) => look(&store).await,
+            Ok(access) => look(&store).await.map(|known| (access, known)),
             Err(error) => Err(error),
         },
     };
-    let known = match probed {
-        Ok(known) => known.with_part_size(&store).await,
+    let (access, known) = match probed {
+        Ok((access, known)) => (access, known.with_part_size(&store).await),
         Err(error) => {
             let (kind, error) = (error.kind(), error.into());
             return findings.bad(what, &explain(&error), kind.cure());
@@ -197,9 +197,10 @@ async fn storage(
                 format!("other users may read recordings below {path}; fix: chmod -R go= {path}");
             findings.note(what, &note)?;
         }
-        return Ok(());
+        return removal(access.cannot_remove, findings);
     };
     findings.good(what, &format!("{place}: readable and writable"))?;
+    removal(access.cannot_remove, findings)?;
     for line in enforcement(&found) {
         findings.note(what, &line)?;
     }
@@ -217,6 +218,22 @@ async fn storage(
         findings.note(what, &format!("this is not put on record: {error}"))?;
     }
     Ok(())
+}
+
+/// A line where objects cannot be removed.
+fn removal(
+    cannot_remove: Option<StorageError>,
+    findings: &mut Findings<'_, impl Write>,
+) -> io::Result<()> {
+    let Some(error) = cannot_remove else {
+        return Ok(());
+    };
+    let error = explain(&error.into());
+    findings.bad(
+        "storage",
+        &format!("cannot remove objects: {error}"),
+        REMOVAL_CURE,
+    )
 }
 
 fn parts(found: &PartSize, findings: &mut Findings<'_, impl Write>) -> io::Result<()> {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
+use super::addressing::{Addressing, virtual_endpoint};
 use super::database_url;
 use super::environment::Environment;
 use super::keys::{self, Key};
@@ -217,10 +219,12 @@ impl Checker<'_> {
                 };
             }
         }
+        let addressing = self.addressing(&location, endpoint.as_ref());
         let storage = StorageConfig {
             location,
             endpoint,
             region,
+            addressing,
             checksum: self.value("storage.checksum", parse_word),
             verify: self.value("storage.verify", parse_word),
             part_size_bytes: self.value("storage.part_size", |text| {
@@ -256,6 +260,22 @@ impl Checker<'_> {
             None => reason,
         };
         self.settings.problems.push(problem);
+    }
+
+    fn addressing(&mut self, location: &StorageLocation, endpoint: Option<&Url>) -> Addressing {
+        let addressing: Addressing = self.value("storage.addressing", parse_word);
+        if let (StorageLocation::S3 { bucket, .. }, Some(endpoint)) = (location, endpoint)
+            && addressing.is_virtual(Some(endpoint), bucket)
+            && virtual_endpoint(endpoint, bucket).is_none()
+        {
+            let reason = format!(
+                "no host name can be made of bucket `{bucket}` and storage.endpoint; set \"path\""
+            );
+            let given = self.settings.get("storage.addressing");
+            let problem = given.map_or_else(|| reason.clone(), |it| it.place.fault(&reason));
+            self.settings.problems.push(problem);
+        }
+        addressing
     }
 
     /// Comes after [`Self::storage`]: the memory must hold one of its parts.

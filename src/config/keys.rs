@@ -142,6 +142,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("storage.url", Text, None, Restart),
     Key::new("storage.endpoint", Text, None, Restart).also("AWS_ENDPOINT_URL"),
     Key::new("storage.region", Text, None, Restart).also("AWS_REGION"),
+    Key::new("storage.addressing", Text, Some("auto"), Restart),
     Key::new("storage.checksum", Text, Some("auto"), Restart),
     Key::new("storage.verify", Text, Some("auto"), Restart),
     Key::new("storage.part_size", Quantity, Some("5MiB"), Restart),

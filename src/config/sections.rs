@@ -10,6 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use super::addressing::Addressing;
 use super::log::LogFilter;
 use super::schedule::CronSchedule;
 use crate::storage::key::Layout;
@@ -48,6 +49,7 @@ pub struct StorageConfig {
     /// The S3 API; `None` means AWS.
     pub endpoint: Option<Url>,
     pub region: Option<String>,
+    pub addressing: Addressing,
     pub checksum: ChecksumMode,
     pub verify: VerifyMode,
     /// The smallest size of a part of a multipart upload.

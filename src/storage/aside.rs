@@ -60,17 +60,19 @@ impl Storage {
     /// Removes the original of what is kept aside, and nothing else: one that was replaced
     /// meanwhile stays.
     pub async fn remove_original(&self, kept: &KeptAside) -> Result<(), StorageError> {
-        let key = &kept.key;
-        let same = self.meta_of(key).await?.is_some_and(|now| {
-            let then = &kept.original;
+        if self.original_exists(kept).await? {
+            self.remove(&kept.key.location()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the original of what is kept aside still exists, and was not replaced.
+    pub async fn original_exists(&self, kept: &KeptAside) -> Result<bool, StorageError> {
+        let then = &kept.original;
+        Ok(self.meta_of(&kept.key).await?.is_some_and(|now| {
             (now.size, &now.e_tag, now.last_modified)
                 == (then.size, &then.e_tag, then.last_modified)
-        });
-        if !same {
-            return Ok(());
-        }
-        let removed = self.backend.plain().delete(&key.location()).await;
-        removed.map_err(|e| StorageError::of(Operation::new("remove", key), &e))
+        }))
     }
 
     /// What the store says of what stands under a key; `None` if nothing does.
@@ -95,10 +97,8 @@ impl Storage {
         if let Backend::S3(s3) = &self.backend
             && size > self.max_copy_bytes
         {
-            let url = self.object_url(key);
-            let source = url.strip_prefix("s3:/").unwrap_or(&url);
             return s3
-                .copy_in_parts(source, &place, size, self.max_copy_bytes)
+                .copy_in_parts(&key.location(), &place, size, self.max_copy_bytes)
                 .await;
         }
         let copied = match &self.backend {

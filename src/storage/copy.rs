@@ -2,6 +2,7 @@
 
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde::Deserialize;
 
@@ -15,6 +16,13 @@ pub(super) const MAX_COPY_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 /// A part is answered when it is copied: before a silent connection is taken for dead.
 const PART_BYTES: u64 = 512 * 1024 * 1024;
 const MAX_PARTS: u64 = 10_000;
+/// What stays unescaped in `x-amz-copy-source` (RFC 3986 unreserved): stores decode it.
+const COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
 
 #[derive(Deserialize)]
 struct CopiedXml {
@@ -23,16 +31,18 @@ struct CopiedXml {
 }
 
 impl S3 {
-    /// Copies an object of the same bucket part by part, without fetching it. `source` is
-    /// `/bucket/key`, percent-encoded. What was begun is aborted when it fails.
+    /// Copies an object of the same bucket part by part, without fetching it. What was begun is
+    /// aborted when it fails.
     pub(super) async fn copy_in_parts(
         &self,
-        source: &str,
+        source: &Path,
         target: &Path,
         size_bytes: u64,
         max_copy_bytes: u64,
     ) -> Result<(), StorageError> {
         let failed = |e| StorageError::of(Operation::new("copy to", target), &e);
+        let source = utf8_percent_encode(source.as_ref(), COPY_SOURCE);
+        let source = format!("/{}/{source}", self.bucket);
         let upload_id = self.plain.create_multipart(target).await.map_err(failed)?;
         let copied = async {
             let mut parts = Vec::new();
@@ -42,7 +52,7 @@ impl S3 {
                     ("partNumber", number.as_str()),
                     ("uploadId", upload_id.as_str()),
                 ];
-                let content_id = self.copy_part(source, target, &query, first, last).await?;
+                let content_id = self.copy_part(&source, target, &query, first, last).await?;
                 parts.push(PartId { content_id });
             }
             let completed = self.plain.complete_multipart(target, &upload_id, parts);

@@ -172,11 +172,11 @@ impl StorageError {
         }
     }
 
-    /// Whether it says nothing of what a store enforces: it may answer otherwise another time, or
-    /// with other rights.
-    pub(super) fn is_inconclusive(&self) -> bool {
-        let is_full = self.class() == Some(AnswerClass::Full);
-        self.is_transient() || self.is_denied() || is_full
+    /// Whether a store refuses one request for what it is: another one, without some header or of
+    /// another operation, may be taken.
+    pub(super) fn is_of_this_request(&self) -> bool {
+        let is_denied = self.class() == Some(AnswerClass::Denied);
+        self.is_not_understood() || is_denied && !self.is_about_every_request()
     }
 
     /// An answer that is not a success.

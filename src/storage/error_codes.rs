@@ -37,6 +37,7 @@ const SESSION: &str = "the session credentials have ended: give fresh ones";
 const ACCESS_KEY: &str = "correct the access key ID";
 const REGION: &str = "correct storage.region";
 const ENDPOINT: &str = "correct storage.region or storage.endpoint";
+const ADDRESSING: &str = "set storage.addressing to \"virtual\"";
 const CLOCK: &str = "set this host's clock";
 const KMS_KEY: &str = "see that the key of storage.kms_key_id exists in that region and is enabled";
 const KMS_RIGHTS: &str =
@@ -67,6 +68,8 @@ const CODES: &[(&str, AnswerClass, Option<&str>)] = &[
     ("IllegalLocationConstraintException", Denied, Some(REGION)),
     ("PermanentRedirect", Denied, Some(ENDPOINT)),
     ("InvalidEndpoint", Denied, Some(ENDPOINT)),
+    // Alibaba Cloud OSS, of a bucket in the path.
+    ("SecondLevelDomainForbidden", Denied, Some(ADDRESSING)),
     ("InvalidBucketName", Denied, Some("correct storage.url")),
     (
         "InvalidStorageClass",

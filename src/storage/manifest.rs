@@ -204,7 +204,10 @@ impl Storage {
         let there = self.head(&key.manifest(), operation).await?;
         match there {
             Some(_) => Ok(false),
-            None => self.write_manifest(key, manifest, PutMode::Create).await,
+            None if self.honours_create_only().await? => {
+                self.write_manifest(key, manifest, PutMode::Create).await
+            }
+            None => self.write_manifest(key, manifest, PutMode::Overwrite).await,
         }
     }
 

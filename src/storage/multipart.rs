@@ -218,12 +218,18 @@ impl S3 {
     /// What the store says of an object, checksums of the whole included; `None` if there is none.
     pub(super) async fn stored(&self, path: &Path) -> Result<Option<Stored>, StorageError> {
         let operation = || Operation::new("look for", path);
-        let ask = Ask {
+        let head = |headers| Ask {
             method: Method::HEAD,
-            headers: vec![("x-amz-checksum-mode", "ENABLED".to_owned())],
+            headers,
             ..Ask::default()
         };
-        let said = match self.inquire(path, ask, operation).await {
+        let asking = head(vec![("x-amz-checksum-mode", "ENABLED".to_owned())]);
+        let mut said = self.inquire(path, asking, operation).await;
+        // It may know no such header. HEAD has no body that would tell.
+        if said.as_ref().is_err_and(StorageError::is_of_this_request) {
+            said = self.inquire(path, head(Vec::new()), operation).await;
+        }
+        let said = match said {
             Ok(said) => said,
             Err(error) if error.class() == Some(AnswerClass::NotFound) => return Ok(None),
             Err(error) => return Err(self.in_words(path, operation, error).await),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::directory::translated;
 use super::error::{Operation, StorageError, is_taken};
 use super::read::body_within;
+use super::signed::retrying;
 use super::{ATTEMPT_METADATA, Algorithm, Backend, PROBE_FOLDER, S3, Storage};
 use crate::config::ChecksumMode;
 
@@ -53,6 +54,15 @@ pub struct Enforcement {
     pub aborts_uploads: bool,
     /// Gives an object back with the metadata that it was stored with.
     pub keeps_metadata: bool,
+    /// Removes an object by `DELETE`.
+    pub removes_objects: bool,
+}
+
+/// What a store that can archive may still refuse.
+#[derive(Debug)]
+pub struct Access {
+    /// Why objects cannot be removed.
+    pub cannot_remove: Option<StorageError>,
 }
 
 impl Enforcement {
@@ -82,16 +92,17 @@ impl Enforcement {
 struct Plainly {
     create_only: bool,
     keeps_metadata: bool,
+    removes_objects: bool,
 }
 
 impl Storage {
     /// Looks for an object that is not there, then writes and removes a throw-away one: may this
-    /// process do what archiving takes? Leave to delete is not needed, so its lack is only logged.
-    pub async fn check_access(&self) -> Result<(), StorageError> {
+    /// process do what archiving takes? Archiving does not take the right to remove, so its lack is
+    /// no error.
+    pub async fn check_access(&self) -> Result<Access, StorageError> {
         let path = Path::from(self.location.prefix())
             .join(PROBE_FOLDER)
             .join(Uuid::new_v4().to_string());
-        let store = self.backend.plain();
         let looking = || Operation::new("look for", &path);
         self.head(&path, looking).await?;
         let body = PutPayload::from_static(PROBE_BODY);
@@ -107,15 +118,12 @@ impl Storage {
                 .map_err(|error| translated(&path, error)),
         };
         written.map_err(|error| StorageError::of(Operation::new("write", &path), &error))?;
-        if let Err(error) = store.delete(&path).await {
-            let error = StorageError::of(Operation::new("remove", &path), &error);
-            tracing::warn!("a throw-away object stays: {error}");
-        }
+        let cannot_remove = self.remove(&path).await.err();
         if let Backend::S3(s3) = &self.backend {
             // On the heap: its state is large, and it is needed rarely.
             Box::pin(s3.check_upload(&path)).await?;
         }
-        Ok(())
+        Ok(Access { cannot_remove })
     }
 }
 
@@ -136,18 +144,15 @@ impl S3 {
             .join(PROBE_FOLDER)
             .join(Uuid::new_v4().to_string());
         let place = |name| folder.clone().join(name);
-        let (object, whole, taken, unfinished) = (
-            place("object"),
-            place("whole"),
-            place("taken"),
-            place("unfinished"),
-        );
+        let (object, checksum, size) = (place("object"), place("checksum"), place("size"));
+        let (taken, unfinished) = (place("taken"), place("unfinished"));
         // The first one tells whether the store works at all.
         let plainly = self.probe_plainly(&object).await?;
-        let (crc64nvme, sha256, honoured, complete_create_only, unfinished) = tokio::try_join!(
+        let (crc64nvme, sha256, object_checksum, object_size, complete_create_only, unfinished) = tokio::try_join!(
             self.probe_checksums(&folder, Algorithm::Crc64Nvme),
             self.probe_checksums(&folder, Algorithm::Sha256),
-            self.probe_complete(&whole),
+            self.probe_object_checksum(&checksum),
+            self.probe_object_size(&size),
             self.probe_complete_create_only(&taken),
             self.probe_unfinished(&unfinished)
         )?;
@@ -158,13 +163,14 @@ impl S3 {
             part_crc64nvme: crc64nvme.part,
             part_sha256: sha256.part,
             create_only: plainly.create_only,
-            object_checksum: honoured.checksum,
-            object_size: honoured.size,
+            object_checksum,
+            object_size,
             complete_create_only,
             lists_uploads: unfinished.is_listed,
             lists_parts: unfinished.lists_parts,
             aborts_uploads: unfinished.is_aborted,
             keeps_metadata: plainly.keeps_metadata,
+            removes_objects: plainly.removes_objects,
         };
         tracing::debug!(?found, "probed what the store enforces");
         Ok(found)
@@ -172,45 +178,87 @@ impl S3 {
 
     /// Writes, writes again as create-only, reads and removes: also tells whether the store works.
     async fn probe_plainly(&self, path: &Path) -> Result<Plainly, StorageError> {
-        let failed = |e| StorageError::of(Operation::new("probe the store with", path), &e);
-        let payload = || PutPayload::from_static(PROBE_BODY);
         let token = (
             Attribute::Metadata(ATTEMPT_METADATA.into()),
             Uuid::new_v4().to_string(),
         );
         let mut options = PutOptions::from(PutMode::Overwrite);
         options.attributes = Attributes::from_iter([token.clone()]);
-        let create = PutOptions {
-            mode: PutMode::Create,
-            ..options.clone()
-        };
-        self.put_own(path, payload(), options)
-            .await
-            .map_err(failed)?;
-        let again = self.put_own(path, payload(), create).await;
-        let create_only = again.is_err_and(|error| is_taken(&error));
-        let read = self.plain.get(path).await.map_err(failed)?;
-        let kept = read.attributes.get(&token.0);
-        let keeps_metadata = kept.is_some_and(|kept| kept.as_ref() == token.1);
-        let read = body_within(read, PROBE_BODY.len()).await.map_err(failed)?;
-        let same = read.is_some_and(|read| read == PROBE_BODY);
-        self.remove(path).await;
-        if !same {
-            return Err(StorageError::Damaged {
-                operation: Operation::new("probe the store with", path),
-                cause: "the store returns other bytes than were stored".to_owned(),
-            });
+        match self.put_probe(path, options.clone()).await {
+            Err(error) if error.is_of_this_request() => {
+                options.attributes = Attributes::new();
+                self.put_probe(path, options.clone()).await?;
+            }
+            put => drop(put?),
         }
+        options.mode = PutMode::Create;
+        let create_only = match self.put_probe(path, options).await {
+            Ok(is_written) => !is_written,
+            Err(error) if error.is_of_this_request() => false,
+            Err(error) => return Err(error),
+        };
+        let keeps_metadata = retrying(|| self.read_probe(path, &token)).await?;
+        let removes_objects = self.probe_removal(path).await?;
         Ok(Plainly {
             create_only,
             keeps_metadata,
+            removes_objects,
         })
     }
 
-    async fn remove(&self, path: &Path) {
-        if let Err(error) = self.plain.delete(path).await {
-            let error = StorageError::of(Operation::new("remove the probe", path), &error);
-            tracing::warn!("{error}");
+    /// Writes the temporary object; `false` if one exists, and it was to create only.
+    async fn put_probe(&self, path: &Path, options: PutOptions) -> Result<bool, StorageError> {
+        retrying(|| async {
+            let body = PutPayload::from_static(PROBE_BODY);
+            match self.put_own(path, body, options.clone()).await {
+                Ok(_) => Ok(true),
+                Err(error) if is_taken(&error) => Ok(false),
+                Err(error) => {
+                    let operation = Operation::new("probe the store with", path);
+                    Err(StorageError::of(operation, &error))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads it; whether it has the metadata that it was written with.
+    async fn read_probe(
+        &self,
+        path: &Path,
+        token: &(Attribute, String),
+    ) -> Result<bool, StorageError> {
+        let operation = || Operation::new("probe the store with", path);
+        let failed = |e| StorageError::of(operation(), &e);
+        let read = self.plain.get(path).await.map_err(failed)?;
+        let kept = read.attributes.get(&token.0);
+        let keeps_metadata = kept.is_some_and(|kept| kept.as_ref() == token.1);
+        let body = body_within(read, PROBE_BODY.len()).await.map_err(failed)?;
+        if body.is_none_or(|body| body != PROBE_BODY) {
+            return Err(StorageError::Damaged {
+                operation: operation(),
+                cause: "the store returns other bytes than were stored".to_owned(),
+            });
+        }
+        Ok(keeps_metadata)
+    }
+
+    /// Removes an object and looks whether it is missing afterwards.
+    async fn probe_removal(&self, path: &Path) -> Result<bool, StorageError> {
+        match self.remove(path).await {
+            Ok(()) => Ok(self.stored(path).await?.is_none()),
+            Err(error) if error.is_of_this_request() => {
+                tracing::debug!("objects cannot be removed: {error}");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a throw-away object, if that is possible: whether it is, `removes_objects` says.
+    async fn discard(&self, path: &Path) {
+        if let Err(error) = self.remove(path).await {
+            tracing::debug!("a throw-away object stays: {error}");
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, ObjectStore};
 
 use super::error::{Operation, StorageError};
 use super::multipart::{Completed, Conditions, Stored};
 use super::upload::OwnObject;
-use super::{ATTEMPT_METADATA, Backend, Storage};
+use super::{ATTEMPT_METADATA, Algorithm, Backend, Storage};
 use crate::checkpoint::StoredPart;
 use crate::digest::Fingerprint;
 
@@ -50,7 +50,9 @@ impl Storage {
         };
         let honoured = s3.enforcement().await?;
         let conditions = Conditions {
-            checksum: honoured.object_checksum,
+            // Of an upload whose parts carry none, some stores take none of the whole.
+            checksum: honoured.object_checksum
+                && s3.verification().await?.algorithm() == Some(Algorithm::Crc64Nvme),
             size: honoured.object_size,
             create_only: honoured.complete_create_only,
         };
@@ -120,8 +122,7 @@ impl Storage {
 
     pub(super) async fn remove_unproven(&self, key: &super::ObjectKey) {
         tracing::warn!(object.key = %key, "removing an object that does not hold what was sent");
-        if let Err(error) = self.backend.plain().delete(&key.location()).await {
-            let error = StorageError::of(Operation::new("remove", key), &error);
+        if let Err(error) = self.remove(&key.location()).await {
             tracing::warn!(object.key = %key, "{error}");
         }
     }

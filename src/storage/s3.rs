@@ -9,14 +9,13 @@ use object_store::{ObjectStore, PutOptions, PutPayload, PutResult, RetryConfig};
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
-use super::answer::StoreAnswer;
 use super::error::answer_in;
 use super::error_codes::AnswerClass;
 use super::http::Shared;
 use super::probe::Enforcement;
 use super::proof::Algorithm;
 use super::{OpenStorageError, StorageError};
-use crate::config::{ChecksumMode, S3Credentials, StorageConfig, is_loopback};
+use crate::config::{ChecksumMode, S3Credentials, StorageConfig, is_loopback, virtual_endpoint};
 
 /// No byte moving for this long breaks a request; a part must get through within it.
 const REQUEST_IDLE: Duration = Duration::from_mins(2);
@@ -35,6 +34,7 @@ pub(super) struct S3 {
     pub(super) unsigned: Arc<AmazonS3>,
     pub(super) checksum: ChecksumMode,
     pub(super) storage_class: Option<String>,
+    pub(super) bucket: String,
     pub(super) prefix: Path,
     pub(super) region: String,
     pub(super) http: reqwest::Client,
@@ -113,8 +113,18 @@ impl S3 {
             .with_retry(retry)
             .with_allow_http(endpoint_is_http)
             .with_http_connector(Shared(http.clone()))
-            .with_disable_tagging(true);
+            .with_disable_tagging(true)
+            .with_disable_bulk_delete(true);
+        let is_virtual = config
+            .addressing
+            .is_virtual(config.endpoint.as_ref(), bucket);
+        builder = builder.with_virtual_hosted_style_request(is_virtual);
         if let Some(endpoint) = &config.endpoint {
+            // The client takes an endpoint that has the bucket in it already.
+            let with_bucket = is_virtual
+                .then(|| virtual_endpoint(endpoint, bucket))
+                .flatten();
+            let endpoint = with_bucket.as_ref().unwrap_or(endpoint);
             builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
         }
         if let S3Credentials::Static {
@@ -152,6 +162,7 @@ impl S3 {
             unsigned: Arc::new(unsigned),
             checksum: config.checksum,
             storage_class: config.storage_class.clone(),
+            bucket: bucket.to_owned(),
             prefix: Path::parse(prefix).map_err(OpenStorageError::Prefix)?,
             region: region.to_owned(),
             http,
@@ -226,6 +237,9 @@ impl S3 {
 
 /// Whether a store may have refused a request for a header that it does not know.
 fn is_not_understood(error: &object_store::Error) -> bool {
-    let class = answer_in(error).map(StoreAnswer::class);
-    matches!(class, Some(AnswerClass::Refused | AnswerClass::Unsupported))
+    answer_in(error).is_some_and(|answer| match answer.class() {
+        AnswerClass::Refused | AnswerClass::Unsupported => true,
+        AnswerClass::Denied => !answer.is_about_every_request(),
+        _ => false,
+    })
 }

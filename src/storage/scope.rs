@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use object_store::ObjectStoreExt;
 use object_store::aws::AmazonS3;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
@@ -34,7 +33,7 @@ impl Storage {
         // On the heap: it is needed rarely, and its state is large.
         let check = tokio::time::timeout(CHECK_WITHIN, Box::pin(self.check_access()));
         match check.await {
-            Ok(Ok(())) => StorageError::OneObject(Box::new(error)),
+            Ok(Ok(_)) => StorageError::OneObject(Box::new(error)),
             Ok(Err(other)) if !other.is_transient() => StorageError::EveryRequest(Box::new(error)),
             Ok(Err(_)) | Err(_) => error,
         }
@@ -64,8 +63,7 @@ impl Storage {
                 .map_err(|error| translated(&path, error)),
         };
         written.map_err(|error| StorageError::of(Operation::new("write", &path), &error))?;
-        if let Err(error) = self.backend.plain().delete(&path).await {
-            let error = StorageError::of(Operation::new("remove", &path), &error);
+        if let Err(error) = self.remove(&path).await {
             tracing::warn!("a temporary object stays: {error}");
         }
         Ok(())
@@ -98,7 +96,7 @@ impl S3 {
             (None, None) => plainly,
         };
         match self.upload_one_part(path, how).await {
-            Err(error) if error.is_not_understood() && self.checksum == ChecksumMode::Auto => {
+            Err(error) if error.is_of_this_request() && self.checksum == ChecksumMode::Auto => {
                 self.upload_one_part(path, plainly).await
             }
             result => result,
@@ -137,12 +135,11 @@ impl S3 {
         };
         let completed = completed.await;
         let removed = if completed.is_ok() {
-            self.plain.delete(path).await
+            self.remove(path).await
         } else {
-            self.plain.abort_multipart(path, &upload_id).await
+            self.abort(path, &upload_id).await
         };
         if let Err(error) = removed {
-            let error = StorageError::of(Operation::new("remove", path), &error);
             tracing::warn!("a temporary object stays: {error}");
         }
         completed

@@ -19,7 +19,7 @@ use super::http::{MAX_ANSWER_BYTES, MAX_LIST_BYTES};
 use crate::digest::Sha256Digest;
 
 /// A question is asked so often in all while the store has trouble.
-const TRIES: u32 = 4;
+const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A request about one object.
@@ -50,6 +50,23 @@ pub(super) struct Said {
     pub(super) body: String,
 }
 
+/// Runs a request again while the store has trouble, and returns its last result.
+pub(super) async fn retrying<T, F>(mut request: impl FnMut() -> F) -> Result<T, StorageError>
+where
+    F: Future<Output = Result<T, StorageError>>,
+{
+    let mut tries = 1;
+    loop {
+        match request().await {
+            Err(error) if error.is_transient() && tries < TRIES => {
+                tokio::time::sleep(FIRST_PAUSE * (1 << (tries - 1))).await;
+                tries += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
 impl S3 {
     /// Asks something that changes nothing, again while the store has trouble.
     pub(super) async fn inquire(
@@ -58,16 +75,7 @@ impl S3 {
         ask: Ask<'_>,
         operation: impl Fn() -> Operation,
     ) -> Result<Said, StorageError> {
-        let mut tries = 1;
-        loop {
-            match self.ask(path, ask.clone(), &operation).await {
-                Err(error) if error.is_transient() && tries < TRIES => {
-                    tokio::time::sleep(FIRST_PAUSE * (1 << (2 * (tries - 1)))).await;
-                    tries += 1;
-                }
-                result => return result,
-            }
-        }
+        retrying(|| self.ask(path, ask.clone(), &operation)).await
     }
 
     /// Sends a request once.

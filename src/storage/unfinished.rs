@@ -1,18 +1,17 @@
 //! `ListMultipartUploads`: what the store has begun and not finished, under a key or everywhere.
 
 use chrono::{DateTime, Utc};
-use object_store::multipart::MultipartStore;
 use object_store::path::Path;
+use reqwest::Method;
 use serde::Deserialize;
 
 use super::answer::quoted;
 use super::error::Operation;
 use super::inventory::{is_own, not_documented};
 use super::listing::demand_under;
-use super::proof::nothing_there;
 use super::s3::S3;
 use super::signed::Ask;
-use super::{Backend, ObjectKey, Storage, StorageError};
+use super::{AnswerClass, Backend, ObjectKey, Storage, StorageError};
 
 /// So many are looked at when a crash may have left one.
 const MAX_OF_A_KEY: usize = 1000;
@@ -240,16 +239,16 @@ impl S3 {
 
     /// Aborts a multipart upload. One that is gone already is fine.
     pub(super) async fn abort(&self, path: &Path, upload_id: &str) -> Result<(), StorageError> {
-        match self
-            .plain
-            .abort_multipart(path, &upload_id.to_owned())
-            .await
-        {
-            Ok(()) => Ok(()),
-            Err(error) => nothing_there(error, |e| {
-                StorageError::of(Operation::new("abort the upload of", path), &e)
-            })
-            .map(|_: Option<()>| ()),
+        let operation = || Operation::new("abort the upload of", path);
+        let ask = Ask {
+            method: Method::DELETE,
+            query: &[("uploadId", upload_id)],
+            ..Ask::default()
+        };
+        match self.inquire(path, ask, operation).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.class() == Some(AnswerClass::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

@@ -12,6 +12,10 @@ use crate::storage::{Assurance, Enforcement, PartSize, PartSizeAnswer, Storage, 
 pub const PART_SIZE_CURE: &str =
     "set storage.part_size to what the store takes, and raise the limit of any proxy before it";
 
+/// What helps where objects cannot be removed.
+pub const REMOVAL_CURE: &str = "allow s3:DeleteObject under the prefix; without it temporary objects stay, and \
+                                `verify --repair` cannot replace a damaged object";
+
 /// What is known of a store.
 #[derive(Debug)]
 pub struct Acquainted {
@@ -139,6 +143,12 @@ impl Acquainted {
                 store.evidence = evidence,
                 "storage.checksum and storage.verify ask for more, but evidence is only `{evidence}`{}",
                 because(self.assurance.reason)
+            );
+        }
+        if self.found.is_some_and(|found| !found.removes_objects) {
+            tracing::warn!(
+                store.url = self.store,
+                "the store does not remove objects. Cure: {REMOVAL_CURE}"
             );
         }
         if let Some(PartSize { bytes, answer }) = &self.part_size

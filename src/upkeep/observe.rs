@@ -33,7 +33,7 @@ pub(super) async fn renew_manifests(
         };
         let renewed = match ObjectKey::from_stored(object.object_key) {
             // In another store than ours: whoever archives there renews it.
-            Ok(key) if storage.object_url(&key) != object.object_url => continue,
+            Ok(key) if !storage.is_at(&key, &object.object_url) => continue,
             Ok(key) => renew_manifest(storage, &key, recording, asked_at).await,
             Err(error) => Err(error.into()),
         };

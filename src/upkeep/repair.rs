@@ -223,9 +223,15 @@ async fn remove(archiver: &Archiver, claim: &Claim, kept: &KeptAside) -> Result<
     let removing = archiver.storage.remove_original(kept);
     let deadline = claim.claimed_at() + left;
     match tokio::time::timeout_at(deadline, removing).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(chain(&error)),
-        Err(_) => Err(format!(
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => return Err(chain(&error)),
+        Err(_) => {}
+    }
+    // Removed or not: the request was sent, and only its answer is missing.
+    let looking = archiver.storage.original_exists(kept);
+    match tokio::time::timeout_at(deadline + left / 2, looking).await {
+        Ok(Ok(false)) => Ok(()),
+        Ok(Ok(true) | Err(_)) | Err(_) => Err(format!(
             "the store did not remove the bad object within {}",
             humantime::format_duration(left)
         )),

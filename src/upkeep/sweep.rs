@@ -88,7 +88,7 @@ async fn recorded(
     for upload in stale_uploads(pool).await? {
         let aborted = match ObjectKey::from_stored(upload.object_key.clone()) {
             // In another store than ours: whoever archives there sweeps it.
-            Ok(key) if storage.object_url(&key) != upload.object_url => continue,
+            Ok(key) if !storage.is_at(&key, &upload.object_url) => continue,
             Ok(_) | Err(_) if dry_run => {
                 swept.found.push(Orphan {
                     object_key: upload.object_key,

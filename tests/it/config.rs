@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The keys of the contract's table.
-const CONTRACT: [&str; 41] = [
+const CONTRACT: [&str; 42] = [
     "data_dir",
     "signalwire.space",
     "signalwire.project_id",
@@ -29,6 +29,7 @@ const CONTRACT: [&str; 41] = [
     "storage.url",
     "storage.endpoint",
     "storage.region",
+    "storage.addressing",
     "storage.checksum",
     "storage.verify",
     "storage.part_size",
@@ -208,6 +209,7 @@ fn another_value(key: &str) -> &'static str {
         "bandwidth_limit" | "min_rate" => "1MiB",
         "level" => "debug",
         "format" => "json",
+        "addressing" => "path",
         _ => "word",
     }
 }

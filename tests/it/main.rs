@@ -9,6 +9,7 @@
     reason = "a test run speaks to a person"
 )]
 
+mod addressing;
 mod archive;
 mod bad_input;
 mod claims;

@@ -16,7 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
-use crate::harness::s3::BUCKET;
+use crate::harness::s3::{BUCKET, Call, StoreFault};
 use crate::harness::world::{PREFIX, World};
 use crate::seed::execute;
 
@@ -112,8 +112,7 @@ impl Planting<'_> {
         let columns = "state, object_key, object_url, size_bytes, sha256, crc64nvme, evidence,
                        archived_at, finalized_at";
         let key = format!("'{PREFIX}/year=2022/month=01/day=01/' || id || '.mp4'");
-        let url =
-            format!("'s3://{bucket}/{PREFIX}/year%3D2022/month%3D01/day%3D01/' || id || '.mp4'");
+        let url = format!("'s3://{bucket}/{PREFIX}/year=2022/month=01/day=01/' || id || '.mp4'");
         let values = format!(
             "'archived', {key}, {url}, {SIZE}, sha256(''), 'AAAAAAAAAAA=', 'read_back', now(), now()"
         );
@@ -378,4 +377,22 @@ async fn a_list_that_is_cut_off_without_saying_where_it_goes_on_is_no_end() {
     let error = inventory.next().await.unwrap_err();
     let said = "the list is truncated and names no continuation token";
     assert!(error.to_string().contains(said), "{error}");
+}
+
+#[tokio::test]
+async fn fix_writes_manifests_where_create_only_is_not_implemented() {
+    let world = World::s3().await;
+    let archived = world
+        .add(SimulatedRecording::new(Uuid::from_u128(1), 100))
+        .await;
+    world.attempt(&world.archiver()).await;
+    let before = world.manifest(archived).unwrap();
+    let manifest = format!("{}.manifest.json", world.key_of(archived));
+    fs::remove_file(world.path_of(&manifest)).unwrap();
+    let unknown = StoreFault::Refuse(501, "NotImplemented");
+    let server = world.s3_server();
+    server.inject_on_header(Call::Put, ("if-none-match", None), &unknown);
+    let (compared, found) = reconcile(&world, true).await;
+    assert_eq!((compared.differences, compared.fixed), (1, 1), "{found:?}");
+    assert!(world.manifest(archived).is_some(), "{before}");
 }

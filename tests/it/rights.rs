@@ -24,6 +24,7 @@ mod roles;
 async fn each_action_of_the_policy_is_needed() {
     let world = World::s3().await;
     let server = world.s3_server();
+    server.confine_to_prefix();
     let archiver = world.archiver();
     // Killed in the middle of its upload, and gone on with.
     let id = killed_in_the_middle(&world).await;

@@ -11,6 +11,7 @@ use crate::harness::binary::Binary;
 use crate::harness::s3::{Call, S3Server, StoreFault};
 use crate::harness::world::{MIB, PART, Settings, World};
 
+mod refusals;
 mod told;
 
 const HONEST: Enforcement = Enforcement {
@@ -27,6 +28,7 @@ const HONEST: Enforcement = Enforcement {
     lists_parts: true,
     aborts_uploads: true,
     keeps_metadata: true,
+    removes_objects: true,
 };
 
 /// What a new process sees of the store as it is now.
@@ -45,7 +47,7 @@ async fn each_thing_that_a_store_does_not_do_is_seen() {
         let refusal = StoreFault::Refuse(403, "AccessDenied");
         server.inject_everywhere(&[call], &refusal);
     };
-    let faults: [Fault; 10] = [
+    let faults: [Fault; 11] = [
         (|_| {}, |_| {}),
         (
             |it| it.honour_put_checksums(false),
@@ -65,7 +67,7 @@ async fn each_thing_that_a_store_does_not_do_is_seen() {
         ),
         (
             |it| it.honour_object_checksum(false),
-            |it| (it.object_checksum, it.object_size) = (false, false),
+            |it| it.object_checksum = false,
         ),
         (
             |it| it.honour_object_size(false),
@@ -78,6 +80,10 @@ async fn each_thing_that_a_store_does_not_do_is_seen() {
         (
             |it| it.supports_list_parts(false),
             |it| it.lists_parts = false,
+        ),
+        (
+            |it| it.lists_uploads_by_prefix(false),
+            |it| it.lists_uploads = false,
         ),
         (
             |it| it.keeps_metadata(false),
@@ -100,6 +106,32 @@ async fn each_thing_that_a_store_does_not_do_is_seen() {
     refused(world.s3_server(), Call::Abort);
     let found = seen(&world, |_| {}).await;
     assert!(found.lists_uploads && !found.aborts_uploads, "{found:?}");
+}
+
+#[tokio::test]
+async fn probe_sees_whether_objects_can_be_removed() {
+    for (fault, removes_objects) in [
+        (StoreFault::Refuse(403, "AccessDenied"), false),
+        (StoreFault::Refuse(400, "InvalidRequest"), false),
+        (StoreFault::Refuse(405, "MethodNotAllowed"), false),
+        (StoreFault::Refuse(501, "NotImplemented"), false),
+        (StoreFault::Pretend, false),
+        (StoreFault::LoseAnswer, true),
+        (StoreFault::RefuseLate(403, "AccessDenied"), true),
+    ] {
+        let world = World::s3().await;
+        let server = world.s3_server();
+        server.inject_everywhere(&[Call::Delete], &fault);
+        let found = seen(&world, |_| {}).await;
+        let expected = Enforcement {
+            removes_objects,
+            ..HONEST
+        };
+        assert_eq!(found, expected, "{fault:?}");
+        if removes_objects {
+            world.demand_no_probes();
+        }
+    }
 }
 
 #[tokio::test]

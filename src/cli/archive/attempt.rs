@@ -129,7 +129,7 @@ impl Backfill {
     ) -> Result<(Line, Again), queue::QueueError> {
         let is_of_the_source = row.evidence.parse().is_ok_and(Evidence::is_of_the_source);
         let found = match ObjectKey::from_stored(row.object_key.clone()) {
-            Ok(key) if self.archiver.storage.object_url(&key) != row.object_url => {
+            Ok(key) if !self.archiver.storage.is_at(&key, &row.object_url) => {
                 let message = format!(
                     "it is archived at {}, which is not in the store that is configured",
                     row.object_url

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use reqwest::Method;
 use serde::Deserialize;
@@ -12,7 +11,7 @@ use super::PROBE_BODY;
 use crate::digest::{Fingerprint, Fingerprinting};
 use crate::storage::error::{Operation, StorageError};
 use crate::storage::multipart::{CRC64NVME, SHA256};
-use crate::storage::signed::Ask;
+use crate::storage::signed::{Ask, SignedBody};
 use crate::storage::{Algorithm, AnswerClass, S3};
 
 /// What is refused by one algorithm.
@@ -82,7 +81,7 @@ impl S3 {
     async fn probe_put(&self, path: &Path, algorithm: Algorithm) -> Result<bool, StorageError> {
         let wrong = self.send(path, &[], algorithm, Honesty::Wrong).await?;
         let right = self.send(path, &[], algorithm, Honesty::Right).await?;
-        self.remove(path).await;
+        self.discard(path).await;
         Ok(enforces(right, wrong))
     }
 
@@ -94,10 +93,7 @@ impl S3 {
         let query = [("partNumber", "1"), ("uploadId", upload_id.as_str())];
         let wrong = self.send(path, &query, algorithm, Honesty::Wrong).await;
         let right = self.send(path, &query, algorithm, Honesty::Right).await;
-        if let Err(error) = self.plain.abort_multipart(path, &upload_id).await {
-            let error = StorageError::of(Operation::new("abort the probe", path), &error);
-            tracing::warn!("{error}");
-        }
+        drop(self.abort(path, &upload_id).await);
         Ok(enforces(right?, wrong?))
     }
 
@@ -119,13 +115,15 @@ impl S3 {
             ..Ask::default()
         };
         let operation = || Operation::new("probe the store with", path);
-        match self.ask(path, ask, operation).await {
+        match self.inquire(path, ask, operation).await {
             Ok(said) => {
                 let begun: Option<BegunXml> = quick_xml::de::from_str(&said.body).ok();
                 Ok(begun.map(|begun| begun.upload_id))
             }
-            Err(error) if error.is_inconclusive() => Err(error),
-            Err(_) => Ok(None),
+            // Without a checksum there is nothing else that it may have refused.
+            Err(error) if error.is_denied() && algorithm.is_none() => Err(error),
+            Err(error) if error.is_of_this_request() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -143,19 +141,16 @@ impl S3 {
             query,
             headers: vec![checksum(algorithm, honesty)],
             body: Bytes::from_static(PROBE_BODY),
-            ..Ask::default()
+            // As uploads do where checksums are enforced.
+            signed_body: SignedBody::Not,
         };
-        match self.ask(path, ask, operation).await {
+        match self.inquire(path, ask, operation).await {
             Ok(_) => Ok(Answer::Taken),
             Err(error) if error.class() == Some(AnswerClass::Damaged) => {
                 Ok(Answer::RefusedAsDamaged)
             }
-            // A wrong checksum may be refused as if a right were missing.
-            Err(error) if error.is_denied() && matches!(honesty, Honesty::Wrong) => {
-                Ok(Answer::Refused)
-            }
-            Err(error) if error.is_inconclusive() => Err(error),
-            Err(_) => Ok(Answer::Refused),
+            Err(error) if error.is_of_this_request() => Ok(Answer::Refused),
+            Err(error) => Err(error),
         }
     }
 }

@@ -1,16 +1,16 @@
-//! What a store holds a whole multipart object against before it lets it appear.
+//! What a store verifies of a whole multipart object before it lets it appear.
 
 use bytes::Bytes;
-use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutPayload};
 
 use super::PROBE_BODY;
 use crate::checkpoint::StoredPart;
+use crate::config::ChecksumMode;
 use crate::digest::{Crc64Nvme, Fingerprint, Fingerprinting};
 use crate::storage::error::{Operation, StorageError};
 use crate::storage::multipart::{Completed, Conditions};
 use crate::storage::part::OutgoingPart;
+use crate::storage::signed::retrying;
 use crate::storage::{Algorithm, S3, Verification};
 
 pub(in crate::storage) const NOTHING: Conditions = Conditions {
@@ -19,50 +19,103 @@ pub(in crate::storage) const NOTHING: Conditions = Conditions {
     create_only: false,
 };
 
-/// What a store holds a whole object against.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Honoured {
-    pub(super) checksum: bool,
-    pub(super) size: bool,
-}
-
-/// An upload of one part, to be completed in several ways.
-struct Trial<'a> {
+/// A temporary upload of one part.
+pub(super) struct Trial<'a> {
     s3: &'a S3,
     path: &'a Path,
-    upload_id: String,
+    pub(super) upload_id: String,
     part: StoredPart,
     whole: Fingerprint,
+    has_checksums: bool,
 }
 
 impl S3 {
-    /// Tries to complete a throw-away upload as what it is not. A store honours a condition if it
-    /// refuses then, and takes the upload once all of them hold.
-    pub(super) async fn probe_complete(&self, path: &Path) -> Result<Honoured, StorageError> {
+    /// Whether completing an upload is refused with a wrong CRC64NVME of the whole, and the right one
+    /// is returned afterwards.
+    pub(super) async fn probe_object_checksum(&self, path: &Path) -> Result<bool, StorageError> {
+        // Only CRC64NVME combines to a checksum of the whole object.
+        if !self.sends_crc64nvme() {
+            return Ok(false);
+        }
         let Some(trial) = self.trial(path).await? else {
-            return Ok(Honoured::default());
+            return Ok(false);
         };
-        let found = trial.as_something_else().await;
+        let honoured = trial.honours_checksum().await;
         trial.clear_away().await;
-        found
+        honoured
     }
 
-    /// Whether an upload that is to create only is refused where something stands.
+    /// Whether completing an upload is refused with a wrong size of the whole.
+    pub(super) async fn probe_object_size(&self, path: &Path) -> Result<bool, StorageError> {
+        let Some(trial) = self.trial(path).await? else {
+            return Ok(false);
+        };
+        let conditions = Conditions {
+            size: true,
+            ..NOTHING
+        };
+        let other_size = Fingerprint {
+            size_bytes: trial.whole.size_bytes + 1,
+            ..trial.whole
+        };
+        let honoured = trial.honours(conditions, &other_size).await;
+        trial.clear_away().await;
+        honoured
+    }
+
+    /// Whether an upload that is to create only is completed where nothing exists, and refused where
+    /// an object does.
     pub(super) async fn probe_complete_create_only(
         &self,
         path: &Path,
     ) -> Result<bool, StorageError> {
-        let Some(trial) = self.trial(path).await? else {
+        let create_only = Conditions {
+            create_only: true,
+            ..NOTHING
+        };
+        let Some(first) = self.trial(path).await? else {
             return Ok(false);
         };
-        let refused = trial.over_another().await;
-        trial.clear_away().await;
-        refused
+        let created = first.complete(&first.whole, create_only).await;
+        let honoured = match created {
+            Ok(Completed::Done { .. }) => self.is_kept(path, create_only).await,
+            Ok(Completed::SomethingIsThere | Completed::Refused(_)) => Ok(false),
+            Err(error) => Err(error),
+        };
+        first.clear_away().await;
+        honoured
     }
 
-    /// `None` where not even an upload of one part is taken.
-    async fn trial<'a>(&'a self, path: &'a Path) -> Result<Option<Trial<'a>>, StorageError> {
+    async fn is_kept(&self, path: &Path, create_only: Conditions) -> Result<bool, StorageError> {
+        let Some(second) = self.trial(path).await? else {
+            return Ok(false);
+        };
+        // Not looked for when an answer is lost: the object that exists is another.
+        let completed = retrying(|| second.complete_once(&second.whole, create_only)).await;
+        drop(self.abort(path, &second.upload_id).await);
+        Ok(matches!(completed?, Completed::SomethingIsThere))
+    }
+
+    /// An upload of one part, with checksums if the store takes them; `None` if it takes no upload at
+    /// all.
+    pub(super) async fn trial<'a>(
+        &'a self,
+        path: &'a Path,
+    ) -> Result<Option<Trial<'a>>, StorageError> {
         let algorithm = Algorithm::of(self.checksum);
+        let trial = self.trial_with(path, algorithm).await?;
+        // An operator who names an algorithm wants it sent.
+        if trial.is_none() && self.checksum == ChecksumMode::Auto {
+            return self.trial_with(path, None).await;
+        }
+        Ok(trial)
+    }
+
+    async fn trial_with<'a>(
+        &'a self,
+        path: &'a Path,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Option<Trial<'a>>, StorageError> {
         let Some(upload_id) = self.begin_probe(path, algorithm).await? else {
             return Ok(None);
         };
@@ -84,11 +137,8 @@ impl S3 {
             },
             Err(error) => {
                 drop(self.abort(path, &upload_id).await);
-                return if error.is_not_understood() {
-                    Ok(None)
-                } else {
-                    Err(error)
-                };
+                let is_finding = error.is_of_this_request();
+                return if is_finding { Ok(None) } else { Err(error) };
             }
         };
         Ok(Some(Trial {
@@ -97,73 +147,65 @@ impl S3 {
             upload_id,
             part,
             whole,
+            has_checksums: algorithm.is_some(),
         }))
+    }
+
+    /// Completes an upload under a path where nothing exists. After a lost answer the object is
+    /// looked for.
+    pub(super) async fn complete_new(
+        &self,
+        path: &Path,
+        upload_id: &str,
+        parts: &[StoredPart],
+        whole: &Fingerprint,
+        conditions: Conditions,
+    ) -> Result<Completed, StorageError> {
+        retrying(|| async {
+            let completed = self.complete(path, upload_id, parts, whole, conditions);
+            match completed.await {
+                Err(error) if self.stored(path).await?.is_some() => {
+                    tracing::debug!("completed, though the answer was lost: {error}");
+                    Ok(Completed::Done { etag: None })
+                }
+                result => result,
+            }
+        })
+        .await
     }
 }
 
 impl Trial<'_> {
-    async fn as_something_else(&self) -> Result<Honoured, StorageError> {
-        let mut honoured = Honoured::default();
-        // Only CRC64NVME combines to a checksum of the whole object.
-        if self.s3.sends_crc64nvme() {
-            let other_bytes = Fingerprint {
-                crc64nvme: Crc64Nvme::of(b"other bytes"),
-                ..self.whole
-            };
-            let checksum = Conditions {
-                checksum: true,
-                ..NOTHING
-            };
-            honoured.checksum = self.is_refused(&other_bytes, checksum).await?;
-            if !honoured.checksum {
-                // It is published with a wrong checksum: there is nothing left to try.
-                return Ok(honoured);
-            }
-        }
-        let other_size = Fingerprint {
-            size_bytes: self.whole.size_bytes + 1,
-            ..self.whole
-        };
+    async fn honours_checksum(&self) -> Result<bool, StorageError> {
         let conditions = Conditions {
-            checksum: honoured.checksum,
-            size: true,
-            create_only: false,
-        };
-        honoured.size = self.is_refused(&other_size, conditions).await?;
-        if honoured.size {
-            let completed = self.complete(&self.whole, conditions).await?;
-            if !matches!(completed, Completed::Done { .. }) {
-                // What it refuses when all is right, it does not refuse for being wrong.
-                return Ok(Honoured::default());
-            }
-        }
-        // The object stands: does the store say the checksum that it was held against, too?
-        let stored = self.s3.stored(self.path).await?;
-        let said = stored.and_then(|stored| stored.checksums.crc64nvme);
-        honoured.checksum &= said == Some(self.whole.crc64nvme);
-        Ok(honoured)
-    }
-
-    async fn over_another(&self) -> Result<bool, StorageError> {
-        let standing = PutPayload::from_static(b"something stands here");
-        let overwrite = PutMode::Overwrite.into();
-        let put = self.s3.put_own(self.path, standing, overwrite).await;
-        put.map_err(|e| StorageError::of(Operation::new("probe the store with", self.path), &e))?;
-        let create_only = Conditions {
-            create_only: true,
+            checksum: true,
             ..NOTHING
         };
-        let completed = self.complete(&self.whole, create_only).await?;
-        Ok(matches!(completed, Completed::SomethingIsThere))
+        let other_bytes = Fingerprint {
+            crc64nvme: Crc64Nvme::of(b"other bytes"),
+            ..self.whole
+        };
+        if !self.has_checksums || !self.honours(conditions, &other_bytes).await? {
+            return Ok(false);
+        }
+        // The object exists: does the store return the checksum that it verified, too?
+        let stored = self.s3.stored(self.path).await?;
+        let said = stored.and_then(|stored| stored.checksums.crc64nvme);
+        Ok(said == Some(self.whole.crc64nvme))
     }
 
-    async fn is_refused(
+    /// Whether the upload is refused as something that it is not, and completed as what it is.
+    async fn honours(
         &self,
-        whole: &Fingerprint,
         conditions: Conditions,
+        other: &Fingerprint,
     ) -> Result<bool, StorageError> {
-        let completed = self.complete(whole, conditions).await?;
-        Ok(matches!(completed, Completed::Refused(_)))
+        let wrong = self.complete(other, conditions).await?;
+        if !matches!(wrong, Completed::Refused(_)) {
+            return Ok(false);
+        }
+        let right = self.complete(&self.whole, conditions).await?;
+        Ok(matches!(right, Completed::Done { .. }))
     }
 
     async fn complete(
@@ -173,20 +215,35 @@ impl Trial<'_> {
     ) -> Result<Completed, StorageError> {
         let parts = std::slice::from_ref(&self.part);
         let (path, upload_id) = (self.path, &self.upload_id);
-        self.s3
-            .complete(path, upload_id, parts, whole, conditions)
-            .await
+        let completed = self
+            .s3
+            .complete_new(path, upload_id, parts, whole, conditions);
+        finding(completed.await?)
     }
 
-    /// One of both is gone already, or may not be removed: that is nobody's business here.
+    async fn complete_once(
+        &self,
+        whole: &Fingerprint,
+        conditions: Conditions,
+    ) -> Result<Completed, StorageError> {
+        let parts = std::slice::from_ref(&self.part);
+        let (path, upload_id) = (self.path, &self.upload_id);
+        let completed = self.s3.complete(path, upload_id, parts, whole, conditions);
+        finding(completed.await?)
+    }
+
+    /// One of both is missing already, or may not be removed: that does not matter here.
     async fn clear_away(self) {
-        drop(
-            self.s3
-                .plain
-                .abort_multipart(self.path, &self.upload_id)
-                .await,
-        );
-        drop(self.s3.plain.delete(self.path).await);
+        drop(self.s3.abort(self.path, &self.upload_id).await);
+        self.s3.discard(self.path).await;
+    }
+}
+
+/// A refusal that every request would meet is no finding.
+fn finding(completed: Completed) -> Result<Completed, StorageError> {
+    match completed {
+        Completed::Refused(error) if error.is_about_every_request() => Err(error),
+        completed => Ok(completed),
     }
 }
 

@@ -1,10 +1,9 @@
 //! What a process that was killed in the middle of probing left in the store.
 
 use chrono::{DateTime, Utc};
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 
-use crate::storage::error::{Operation, StorageError};
+use crate::storage::error::StorageError;
 use crate::storage::{Backend, Storage};
 
 impl Storage {
@@ -22,8 +21,7 @@ impl Storage {
             if object.written_at < begun_before
                 && let Some(path) = probe_path(&folder, &object.key)
             {
-                let deleted = self.backend.plain().delete(&path).await;
-                deleted.map_err(|e| StorageError::of(Operation::new("remove", &path), &e))?;
+                self.remove(&path).await?;
                 removed += 1;
             }
         }

@@ -1,14 +1,9 @@
 //! Whether a store lists an unfinished upload and its parts, and forgets it when it is aborted.
 
-use bytes::Bytes;
 use object_store::path::Path;
-use reqwest::Method;
 
-use super::PROBE_BODY;
-use super::checksums::{Honesty, checksum};
-use crate::storage::error::{Operation, StorageError};
-use crate::storage::signed::Ask;
-use crate::storage::{Algorithm, S3};
+use crate::storage::S3;
+use crate::storage::error::StorageError;
 
 /// What a store does with an unfinished upload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,45 +14,40 @@ pub(super) struct Unfinished {
 }
 
 impl S3 {
-    /// What archiving can do without: a question that has no answer counts as a no.
+    /// What archiving can do without: a refusal counts as a no.
     pub(super) async fn probe_unfinished(&self, path: &Path) -> Result<Unfinished, StorageError> {
-        let algorithm = Algorithm::of(self.checksum);
-        let Some(upload_id) = self.begin_probe(path, algorithm).await? else {
+        let Some(trial) = self.trial(path).await? else {
             return Ok(Unfinished::default());
         };
-        let part = Ask {
-            method: Method::PUT,
-            query: &[("partNumber", "1"), ("uploadId", upload_id.as_str())],
-            headers: algorithm
-                .map(|it| checksum(it, Honesty::Right))
-                .into_iter()
-                .collect(),
-            body: Bytes::from_static(PROBE_BODY),
-            ..Ask::default()
-        };
-        let operation = || Operation::new("probe the store with", path);
-        let is_stored = self.ask(path, part, operation).await;
-        let is_stored = is_stored.is_ok();
-        let is_listed = self.is_listed(path, &upload_id).await == Some(true);
-        let listed = self.list_parts(path, &upload_id).await;
-        let lists_parts = is_stored && listed.is_ok_and(|it| it.is_some_and(|it| it.len() == 1));
-        let is_aborted = match self.abort(path, &upload_id).await {
-            Ok(()) => !is_listed || self.is_listed(path, &upload_id).await == Some(false),
-            Err(error) => {
-                tracing::warn!("a throw-away upload stays: {error}");
+        let upload_id = &trial.upload_id;
+        let is_listed = self.is_listed(path, upload_id).await? == Some(true);
+        let parts = self.list_parts(path, upload_id).await?;
+        let is_aborted = match self.abort(path, upload_id).await {
+            Ok(()) => !is_listed || self.is_listed(path, upload_id).await? == Some(false),
+            Err(error) if error.is_of_this_request() => {
+                tracing::warn!("a temporary upload stays: {error}");
                 false
             }
+            Err(error) => return Err(error),
         };
         Ok(Unfinished {
             is_listed,
-            lists_parts,
+            lists_parts: parts.is_some_and(|parts| parts.len() == 1),
             is_aborted,
         })
     }
 
-    /// `None` where the store does not tell.
-    async fn is_listed(&self, path: &Path, upload_id: &str) -> Option<bool> {
-        let page = self.uploads_page(path.as_ref(), None).await.ok()?.ok()?;
-        Some(page.uploads.iter().any(|it| it.upload_id == upload_id))
+    /// `None` where the store does not tell. Lists by the folder, as the sweep does: some stores
+    /// list by nothing but a whole key.
+    async fn is_listed(&self, path: &Path, upload_id: &str) -> Result<Option<bool>, StorageError> {
+        let folder = path.as_ref().trim_end_matches(|it| it != '/');
+        match self.uploads_page(folder, None).await? {
+            Ok(page) => {
+                let mut uploads = page.uploads.iter();
+                Ok(Some(uploads.any(|it| it.upload_id == upload_id)))
+            }
+            Err(error) if error.is_about_every_request() => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Whether a store, and whatever stands before it, takes parts as large as uploads send them.
 
 use bytes::Bytes;
-use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use uuid::Uuid;
 
@@ -66,9 +65,9 @@ impl S3 {
         let uploaded = self.complete_two(path, &upload_id, part_bytes, verified_by);
         let uploaded = uploaded.await;
         // One of both is gone already, or may not be removed.
-        drop(self.plain.abort_multipart(path, &upload_id).await);
+        drop(self.abort(path, &upload_id).await);
         if uploaded.is_ok() {
-            self.remove(path).await;
+            self.discard(path).await;
         }
         uploaded
     }
@@ -95,7 +94,7 @@ impl S3 {
         }
         let whole = fingerprint(PROBE_BODY);
         match self
-            .complete(path, upload_id, &parts, &whole, NOTHING)
+            .complete_new(path, upload_id, &parts, &whole, NOTHING)
             .await?
         {
             Completed::Done { .. } => Ok(()),

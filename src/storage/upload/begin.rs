@@ -32,7 +32,9 @@ impl Storage {
         // Nothing is stored that could not be proven.
         self.assurance().await?;
         let path = key.location();
-        let attributes = self.attributes(plan);
+        let found = self.enforcement().await?;
+        let keeps_metadata = found.is_some_and(|found| found.keeps_metadata);
+        let attributes = self.attributes(plan, keeps_metadata);
         let sink = match &self.backend {
             Backend::Local(directory) => {
                 let begun = directory.begin(&path).await;
@@ -159,7 +161,7 @@ impl Storage {
     }
 
     /// What the object says of itself in the store; a file system has no place for it.
-    fn attributes(&self, plan: &UploadPlan) -> Attributes {
+    fn attributes(&self, plan: &UploadPlan, keeps_metadata: bool) -> Attributes {
         let mut attributes = Attributes::new();
         if let Backend::S3(s3) = &self.backend {
             if let Some(content_type) = plan.content_type {
@@ -168,10 +170,12 @@ impl Storage {
             if let Some(class) = &s3.storage_class {
                 attributes.insert(Attribute::StorageClass, class.clone().into());
             }
-            attributes.insert(
-                Attribute::Metadata(ATTEMPT_METADATA.into()),
-                plan.attempt_token.to_string().into(),
-            );
+            if keeps_metadata {
+                attributes.insert(
+                    Attribute::Metadata(ATTEMPT_METADATA.into()),
+                    plan.attempt_token.to_string().into(),
+                );
+            }
         }
         attributes
     }

@@ -235,7 +235,7 @@ impl<'a> Rows<'a> {
             while let Some(row) = self.read.pop_front() {
                 // Those of other stores are for whoever archives there.
                 let here = ObjectKey::from_stored(row.object_key.clone())
-                    .is_ok_and(|key| storage.object_url(&key) == row.object_url);
+                    .is_ok_and(|key| storage.is_at(&key, &row.object_url));
                 if here {
                     return Ok(Some(row));
                 }

@@ -112,7 +112,8 @@ impl Candidate {
         let Some(Ok(key)) = key else {
             return Err(Refusal::RowNotWhole);
         };
-        if row.object_url.as_deref() != Some(storage.object_url(&key).as_str()) {
+        let url = row.object_url.as_deref().unwrap_or_default();
+        if !storage.is_at(&key, url) {
             return Err(Refusal::OtherStore);
         }
         let cost = match (row.cost_state.as_str(), row.cost) {

@@ -6,6 +6,7 @@ use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -32,9 +33,9 @@ mod share;
 mod store;
 mod uploads;
 
-use answers::{cut_in_the_middle, no_bucket, refused};
+use answers::{cut_in_the_middle, no_bucket, refusal, refused};
 pub(crate) use faults::{Call, StoreFault};
-use faults::{Orders, place, query};
+use faults::{Orders, host, place, query};
 use share::Share;
 use store::Store;
 use uploads::flip;
@@ -75,6 +76,12 @@ struct Shared {
     calls: Mutex<Vec<(Call, String)>>,
     /// One reference for each held call that is not executed yet.
     held: Arc<()>,
+    hosts: Mutex<BTreeSet<String>>,
+    /// 0 for none.
+    refuse_every: AtomicUsize,
+    turn: AtomicUsize,
+    /// What was asked for before, where each call for a key is refused once.
+    slow_at_first: Mutex<Option<BTreeSet<String>>>,
 }
 
 /// Makes hyper close the connection.
@@ -98,6 +105,10 @@ impl S3Server {
             share: Mutex::default(),
             calls: Mutex::default(),
             held: Arc::default(),
+            hosts: Mutex::default(),
+            refuse_every: AtomicUsize::new(0),
+            turn: AtomicUsize::new(0),
+            slow_at_first: Mutex::default(),
         });
         let stop = CancellationToken::new();
         let (served, stopping) = (Arc::clone(&shared), stop.clone());
@@ -175,6 +186,38 @@ impl S3Server {
         }
     }
 
+    /// Lets all such calls with this header, of this value if one is given, meet `fault`, whatever
+    /// they are about, until faults are cleared.
+    pub(crate) fn inject_on_header(
+        &self,
+        on: Call,
+        header: (&'static str, Option<&'static str>),
+        fault: &StoreFault,
+    ) {
+        self.shared.orders.add_for_header(on, header, fault.clone());
+    }
+
+    /// Answers every n-th request, of any kind, with 503.
+    pub(crate) fn slow_down_every(&self, requests: usize) {
+        self.shared.refuse_every.store(requests, Ordering::SeqCst);
+    }
+
+    /// Answers the first call of each kind for each key with 503.
+    pub(crate) fn slow_down_first(&self, slow: bool) {
+        *self.shared.slow_at_first.lock().unwrap() = slow.then(BTreeSet::new);
+    }
+
+    /// The hosts that requests were for.
+    pub(crate) fn hosts(&self) -> BTreeSet<String> {
+        self.shared.hosts.lock().unwrap().clone()
+    }
+
+    /// Lets the policy demand that keys begin as it says; not at first, because tests also play
+    /// strangers with the same credentials.
+    pub(crate) fn confine_to_prefix(&self) {
+        self.shared.store.policy.confine_to_prefix();
+    }
+
     /// The keys that were asked about; empty for the bucket itself.
     pub(crate) fn keys_asked(&self) -> Vec<String> {
         let calls = self.shared.calls.lock().unwrap();
@@ -249,6 +292,12 @@ impl S3Server {
     /// Whether `ListParts` is known; true at first.
     pub(crate) fn supports_list_parts(&self, supports: bool) {
         self.shared.store.honesty.lists_parts.set(supports);
+    }
+
+    /// Whether uploads are listed by the beginning of a key; if not, by the whole key only, as `MinIO`
+    /// does. True at first.
+    pub(crate) fn lists_uploads_by_prefix(&self, lists: bool) {
+        self.shared.store.honesty.lists_by_prefix.set(lists);
     }
 
     /// Whether a list of objects that is cut off says where it goes on; if not, every one of them
@@ -364,6 +413,17 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
 }
 
 impl Shared {
+    fn by_turn(&self, call: Call, key: &str) -> Option<StoreFault> {
+        if let Some(seen) = &mut *self.slow_at_first.lock().unwrap()
+            && seen.insert(format!("{call:?} {key}"))
+        {
+            return Some(StoreFault::Refuse(503, "SlowDown"));
+        }
+        let every = self.refuse_every.load(Ordering::SeqCst);
+        let number = self.turn.fetch_add(1, Ordering::SeqCst);
+        (every > 0 && number % every == every - 1).then_some(StoreFault::Refuse(503, "SlowDown"))
+    }
+
     fn by_share(&self, call: Call, key: &str) -> Option<StoreFault> {
         if key.is_empty() || is_probe(key) {
             return None;
@@ -372,14 +432,24 @@ impl Shared {
     }
 
     async fn answer(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Cut> {
-        let (bucket, key) = place(&request);
+        let place = place(&request);
+        let (bucket, key) = (place.bucket.clone(), place.key.clone());
+        request.extensions_mut().insert(place);
         let call = Call::of(&request);
         self.calls.lock().unwrap().push((call, key.clone()));
+        self.hosts.lock().unwrap().insert(host(&request).to_owned());
         let part = query(&request, "partNumber").and_then(|number| number.parse().ok());
         let fault = self
             .orders
-            .due(call, part, is_recording(&key), is_manifest(&key))
+            .due(
+                call,
+                part,
+                request.headers(),
+                is_recording(&key),
+                is_manifest(&key),
+            )
             .or_else(|| self.by_share(call, &key))
+            .or_else(|| self.by_turn(call, &key))
             .filter(|fault| !fault.spares(&request));
         if let Some(refusal) = fault.as_ref().and_then(refused) {
             // A client that is refused in the middle of its body sees a broken pipe instead.
@@ -421,6 +491,8 @@ impl Shared {
         match &fault {
             Some(StoreFault::LoseAnswer) => return Err(Cut),
             Some(StoreFault::CutAnswer) => return cut_in_the_middle(response).await,
+            Some(StoreFault::StaySilent(until)) => until.cancelled().await,
+            Some(StoreFault::RefuseLate(status, code)) => return Ok(refusal(*status, code)),
             Some(StoreFault::EmptyAnswer) => return Ok(response.map(|_| Body::empty())),
             Some(StoreFault::FlipByte(position)) => flip(&root.join(&bucket).join(&key), *position),
             Some(fault) if call == Call::PutPart => self.store.tamper(&upload_id, fault).await,

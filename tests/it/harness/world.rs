@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use recording_archiver::archive::{Archiver, Breaker, Policy, Report};
 use recording_archiver::checkpoint::UploadRef;
 use recording_archiver::config::{
-    ChecksumMode, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation, TransferConfig,
-    VerifyMode,
+    Addressing, ChecksumMode, S3Credentials, SignalWireConfig, StorageConfig, StorageLocation,
+    TransferConfig, VerifyMode,
 };
 use recording_archiver::daemon::{Ending, Shutdown, Worker};
 use recording_archiver::database::{Access, grant};
@@ -170,6 +170,7 @@ impl World {
                 location,
                 endpoint,
                 region: None,
+                addressing: Addressing::Auto,
                 checksum: ChecksumMode::Auto,
                 verify: VerifyMode::Auto,
                 part_size_bytes: PART,

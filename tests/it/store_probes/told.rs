@@ -142,3 +142,24 @@ async fn parts_that_do_not_get_through_are_told_before_a_recording_fails_for_it(
     let status = Binary::of(&world).run(&["status"]).await.demand_code(0);
     status.demand_output(&["archive refuses parts of 5.0 MiB: "]);
 }
+
+#[tokio::test]
+async fn doctor_names_the_right_that_removing_takes() {
+    let world = World::s3().await;
+    let denied = StoreFault::Refuse(403, "AccessDenied");
+    world
+        .s3_server()
+        .inject_everywhere(&[Call::Delete], &denied);
+    let doctor = Binary::of(&world).run(&["doctor"]).await.demand_code(1);
+    doctor.demand_output(&[
+        "BAD   storage        cannot remove objects: remove video/archive/.recording-archiver-probe/",
+        "AccessDenied",
+        "allow s3:DeleteObject under the prefix",
+        "so evidence is `full_object`",
+    ]);
+    let daemon = Binary::of(&world).start(&RUN);
+    daemon.demand_log("the store does not remove objects").await;
+    let told = of_store(&end(daemon).await);
+    let warnings = told.iter().filter(|(level, _)| level == "WARN");
+    assert_eq!(warnings.count(), 1, "{told:?}");
+}

@@ -135,8 +135,8 @@ async fn without_the_provider_all_stays_in_its_place() {
 
 #[tokio::test]
 async fn a_bad_object_that_cannot_be_moved_aside_stays_and_so_does_its_row() {
-    // Not copied (a copy is a PUT); not removed (which is a POST).
-    for (call, copies) in [(Call::Put, 0), (Call::Other, 1)] {
+    // Not copied (a copy is a PUT); not removed.
+    for (call, copies) in [(Call::Put, 0), (Call::Delete, 1)] {
         let world = World::s3().await;
         let archiver = world.archiver();
         let id = archived(&world, &archiver, KIB).await;
@@ -170,7 +170,7 @@ async fn what_was_replaced_meanwhile_is_not_removed() {
     // Somebody mends it by hand after the copy, before it would be removed.
     let go = CancellationToken::new();
     let heads = server.count(Call::Head);
-    let removals = server.count(Call::Other);
+    let removals = server.count(Call::Delete);
     server.inject_after(3, Call::Head, StoreFault::HoldUntil(go.clone()), 1);
     let mending = async {
         crate::harness::eventually("it is looked at before it is removed", || async {
@@ -191,7 +191,7 @@ async fn what_was_replaced_meanwhile_is_not_removed() {
     world.demand_archived(id).await;
     let outcomes = world.attempts(id).await;
     assert_eq!(outcomes[1].outcome.as_deref(), Some("already_archived"));
-    assert_eq!(server.count(Call::Other), removals);
+    assert_eq!(server.count(Call::Delete), removals);
 }
 
 #[tokio::test]
@@ -220,13 +220,52 @@ async fn a_bad_object_that_cannot_be_removed_is_copied_once() {
     let id = archived(&world, &archiver, KIB).await;
     rot(&world, id, 9);
     let denied = StoreFault::Refuse(403, "AccessDenied");
-    server.inject(Call::Other, denied, 3);
+    server.inject(Call::Delete, denied, 3);
     let puts = server.count(Call::Put);
     for _ in 0..3 {
         let (scrubbed, seen) = Reading::of(&world, &archiver).repairing().all().await;
         assert_eq!((scrubbed.damaged, scrubbed.repaired), (1, 0), "{seen:?}");
     }
     assert_eq!(server.count(Call::Put), puts + 1);
+}
+
+/// Whatever the store says of it: the object is looked for.
+#[tokio::test]
+async fn repair_proceeds_once_the_bad_object_is_missing() {
+    let faults = [
+        StoreFault::LoseAnswer,
+        StoreFault::CutAnswer,
+        StoreFault::RefuseLate(403, "AccessDenied"),
+        StoreFault::RefuseLate(400, "InvalidRequest"),
+        StoreFault::RefuseLate(500, "InternalError"),
+        StoreFault::RefuseLate(501, "NotImplemented"),
+    ];
+    for fault in faults {
+        let world = World::s3().await;
+        let archiver = world.archiver();
+        let id = archived(&world, &archiver, KIB).await;
+        let bad = rot(&world, id, 9);
+        world.s3_server().inject(Call::Delete, fault.clone(), 1);
+        let (scrubbed, seen) = Reading::of(&world, &archiver).repairing().all().await;
+        let counts = (scrubbed.damaged, scrubbed.repaired);
+        assert_eq!(counts, (1, 1), "{fault:?}: {seen:?}");
+        world.demand_archived(id).await;
+        assert_eq!(aside(&world), [bad]);
+    }
+}
+
+#[tokio::test]
+async fn repair_looks_for_an_object_whose_removal_is_not_answered() {
+    let world = World::s3().await;
+    let archiver = world.archiver_with(|settings| settings.lease = Duration::from_secs(4));
+    let id = archived(&world, &archiver, KIB).await;
+    rot(&world, id, 9);
+    let never = CancellationToken::new();
+    let silent = StoreFault::StaySilent(never);
+    world.s3_server().inject(Call::Delete, silent, 1);
+    let (scrubbed, seen) = Reading::of(&world, &archiver).repairing().all().await;
+    assert_eq!((scrubbed.damaged, scrubbed.repaired), (1, 1), "{seen:?}");
+    world.demand_archived(id).await;
 }
 
 #[tokio::test]
@@ -295,11 +334,11 @@ async fn what_is_whole_is_kept_even_where_a_copy_of_it_was_put_aside() {
                       SET error_kind = 'checksum_mismatch', error_message = '', damage_found_at = now()";
     execute(&world.pool, damaged).await;
     claim_and_die(&world, &archiver, id).await;
-    let removals = world.s3_server().count(Call::Other);
+    let removals = world.s3_server().count(Call::Delete);
     let report = world.attempt(&archiver).await;
     assert_eq!(report.outcome, Outcome::AlreadyArchived, "{report:?}");
     assert!(world.object(id).unwrap() == good);
-    assert_eq!(world.s3_server().count(Call::Other), removals);
+    assert_eq!(world.s3_server().count(Call::Delete), removals);
     assert_eq!(standing(&world, id).await, (String::new(), false, false));
 }
 

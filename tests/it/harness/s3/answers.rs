@@ -15,11 +15,11 @@ const AS_WANTED: &str = "as the test wants it";
 pub(super) fn refused(fault: &StoreFault) -> Option<Response<Body>> {
     Some(match *fault {
         StoreFault::Refuse(status, code) | StoreFault::RefuseLarger(_, status, code) => {
-            refusal(status, code, AS_WANTED)
+            refusal(status, code)
         }
-        StoreFault::RefuseSaying(status, code, message) => refusal(status, code, message),
+        StoreFault::RefuseSaying(status, code, message) => refusal_saying(status, code, message),
         StoreFault::RefuseFor(status, code, secs) => {
-            let mut answer = refusal(status, code, AS_WANTED);
+            let mut answer = refusal(status, code);
             answer.headers_mut().insert("retry-after", secs.into());
             answer
         }
@@ -29,10 +29,14 @@ pub(super) fn refused(fault: &StoreFault) -> Option<Response<Body>> {
 }
 
 pub(super) fn no_bucket() -> Response<Body> {
-    refusal(404, "NoSuchBucket", AS_WANTED)
+    refusal(404, "NoSuchBucket")
 }
 
-fn refusal(status: u16, code: &str, message: &str) -> Response<Body> {
+pub(super) fn refusal(status: u16, code: &str) -> Response<Body> {
+    refusal_saying(status, code, AS_WANTED)
+}
+
+fn refusal_saying(status: u16, code: &str, message: &str) -> Response<Body> {
     let xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code>\
          <Message>{message}</Message><AWSAccessKeyId>{ACCESS_KEY_ID}</AWSAccessKeyId>\

@@ -3,9 +3,12 @@
 use std::sync::Mutex;
 
 use hyper::body::Incoming;
-use hyper::{Method, Request};
-use percent_encoding::percent_decode_str;
+use hyper::{HeaderMap, Method, Request};
+use percent_encoding::{percent_decode, percent_decode_str};
 use tokio_util::sync::CancellationToken;
+
+use super::BUCKET;
+use super::policy::Place;
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(crate) enum StoreFault {
     RefuseFor(u16, &'static str, u32),
     /// This status and code to what has more than so many bytes; all else is served as usual.
     RefuseLarger(u64, u16, &'static str),
+    /// It is done, and then answered with this status and code.
+    RefuseLate(u16, &'static str),
     /// The connection ends before an answer; nothing is done.
     Cut,
     /// It is done, and then the connection ends before an answer.
@@ -49,6 +54,8 @@ pub(crate) enum StoreFault {
     FlipByte(u64),
     /// The body arrives with its first byte turned over.
     DamageInTransit,
+    /// It is done, and there is no answer until the token is cancelled.
+    StaySilent(CancellationToken),
     /// Nothing until the token is cancelled, then as usual.
     HoldUntil(CancellationToken),
     /// This part of the upload is gone. This and what follows happens to an unfinished upload
@@ -86,6 +93,8 @@ struct Order {
     on: Call,
     /// Only for the part of this number.
     part: Option<u32>,
+    /// Only for requests with this header, of this value if one is given.
+    header: Option<(&'static str, Option<&'static str>)>,
     /// Not only for recordings' own objects.
     everywhere: bool,
     /// Only for manifests.
@@ -100,6 +109,7 @@ impl Orders {
         self.0.lock().unwrap().push(Order {
             on,
             part: None,
+            header: None,
             everywhere: false,
             of_manifests: false,
             skip,
@@ -112,6 +122,7 @@ impl Orders {
         self.0.lock().unwrap().push(Order {
             on: Call::PutPart,
             part: Some(part),
+            header: None,
             everywhere: false,
             of_manifests: false,
             skip: 0,
@@ -124,6 +135,25 @@ impl Orders {
         self.0.lock().unwrap().push(Order {
             on,
             part: None,
+            header: None,
+            everywhere: true,
+            of_manifests: false,
+            skip: 0,
+            times: u32::MAX,
+            fault,
+        });
+    }
+
+    pub(super) fn add_for_header(
+        &self,
+        on: Call,
+        header: (&'static str, Option<&'static str>),
+        fault: StoreFault,
+    ) {
+        self.0.lock().unwrap().push(Order {
+            on,
+            part: None,
+            header: Some(header),
             everywhere: true,
             of_manifests: false,
             skip: 0,
@@ -136,6 +166,7 @@ impl Orders {
         self.0.lock().unwrap().push(Order {
             on: Call::Put,
             part: None,
+            header: None,
             everywhere: false,
             of_manifests: true,
             skip: 0,
@@ -152,6 +183,7 @@ impl Orders {
         &self,
         call: Call,
         part: Option<u32>,
+        headers: &HeaderMap,
         of_recording: bool,
         of_manifest: bool,
     ) -> Option<StoreFault> {
@@ -163,7 +195,11 @@ impl Orders {
             } else {
                 order.everywhere || of_recording
             };
-            order.on == call && of_part && meant && order.times > 0
+            let has_header = order.header.is_none_or(|(name, value)| {
+                let found = headers.get(name);
+                found.is_some_and(|found| value.is_none_or(|value| found == value))
+            });
+            order.on == call && of_part && has_header && meant && order.times > 0
         })?;
         if order.skip > 0 {
             order.skip -= 1;
@@ -207,12 +243,34 @@ impl Call {
     }
 }
 
-/// Bucket and key of a path-style request.
-pub(super) fn place(request: &Request<Incoming>) -> (String, String) {
+/// The host that a request is for.
+pub(super) fn host(request: &Request<Incoming>) -> &str {
+    let host = request.headers().get("host");
+    host.and_then(|host| host.to_str().ok()).unwrap_or_default()
+}
+
+/// Bucket, key and source of a request, whether path or host names the bucket.
+pub(super) fn place(request: &Request<Incoming>) -> Place {
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     let path = path.trim_start_matches('/');
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    (bucket.to_owned(), key.to_owned())
+    let in_path = path.split_once('/').unwrap_or((path, ""));
+    let (bucket, key) = bucket_in(host(request)).map_or(in_path, |bucket| (bucket, path));
+    let source = request.headers().get("x-amz-copy-source");
+    let source = source.map(|source| {
+        let source = percent_decode(source.as_bytes()).decode_utf8_lossy();
+        source.trim_start_matches('/').to_owned()
+    });
+    Place {
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        source,
+    }
+}
+
+/// The bucket that a host name begins with.
+pub(super) fn bucket_in(host: &str) -> Option<&str> {
+    let (bucket, _) = host.split_once('.')?;
+    (bucket == BUCKET).then_some(bucket)
 }
 
 pub(super) fn query(request: &Request<Incoming>, name: &str) -> Option<String> {

@@ -181,6 +181,7 @@ impl Store {
         let mut all: Vec<_> = memory
             .begun
             .iter()
+            .filter(|(key, _)| self.honesty.lists_by_prefix.is_on() || *key == prefix)
             .filter(|(key, id)| key.starts_with(shown) && memory.unfinished.contains_key(id))
             .filter(|it| after.as_ref().is_none_or(|after| *it > after))
             .collect();

@@ -9,15 +9,16 @@ use hyper::http::Extensions;
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
     ChecksumMode, ChecksumType, CopyObjectInput, CopyObjectOutput, DeleteObjectInput,
-    DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, GetObjectInput, GetObjectOutput,
-    HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
-    ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob,
+    DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
+    HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput,
+    PutObjectOutput, StreamingBlob,
 };
+use s3s::host::{S3Host, VirtualHost};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3, S3Request, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
-use super::faults::StoreFault;
+use super::faults::{StoreFault, bucket_in};
 use super::honesty::Honesty;
 use super::operations::{Answer, Operations};
 use super::policy::Policy;
@@ -48,6 +49,7 @@ impl Store {
 
     pub(super) fn service(self: &Arc<Self>) -> S3Service {
         let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(self)));
+        builder.set_host(Hosts);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
         builder.build()
     }
@@ -212,22 +214,17 @@ impl Store {
         self.memory().verified.remove(&place);
         Ok(answer)
     }
+}
 
-    pub(super) async fn delete_objects(
-        &self,
-        request: S3Request<DeleteObjectsInput>,
-    ) -> Answer<DeleteObjectsOutput> {
-        let S3Request { input, .. } = &request;
-        let named = input.delete.objects.iter().map(|it| it.key.clone());
-        let places: Vec<_> = named.map(|key| (input.bucket.clone(), key)).collect();
-        let _changing = self.changing.lock().await;
-        let answer = self.files.delete_objects(request).await?;
-        let mut memory = self.memory();
-        for place in &places {
-            memory.verified.remove(place);
-        }
-        drop(memory);
-        Ok(answer)
+/// Takes the bucket from a host that begins with it. Addresses are none, by s3s itself.
+struct Hosts;
+
+impl S3Host for Hosts {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        Ok(match bucket_in(host) {
+            Some(bucket) => VirtualHost::new(host).with_bucket(bucket),
+            None => VirtualHost::new(host),
+        })
     }
 }
 
