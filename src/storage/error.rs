@@ -160,6 +160,27 @@ impl StorageError {
         matches!(self, Self::Answer { answer, .. } if answer.is_about_every_request())
     }
 
+    /// Whether the cause is the one object that was asked for: other objects may be readable.
+    pub fn is_about_one_object(&self) -> bool {
+        match self {
+            Self::Answer { answer, .. } => {
+                !answer.is_about_every_request() && concerns_an_object(answer.class())
+            }
+            Self::FileSystem { class, .. } => concerns_an_object(*class),
+            Self::Unavailable { .. } | Self::ColdClass { .. } | Self::EveryRequest(_) => false,
+            Self::Unexpected { .. }
+            | Self::Damaged { .. }
+            | Self::PartsDiffer { .. }
+            | Self::Exists { .. }
+            | Self::Conflict { .. }
+            | Self::ReadBackDiffers { .. }
+            | Self::Missing { .. }
+            | Self::Cold { .. }
+            | Self::OneObject(_)
+            | Self::Key(_) => true,
+        }
+    }
+
     /// Whether a store may have refused a request for something that it does not know.
     pub(super) fn is_not_understood(&self) -> bool {
         match self {
@@ -224,6 +245,20 @@ impl StorageError {
             },
             None => Self::Unavailable { operation, cause },
         }
+    }
+}
+
+/// Whether a store gives this answer for single objects.
+const fn concerns_an_object(class: AnswerClass) -> bool {
+    match class {
+        AnswerClass::Denied
+        | AnswerClass::Refused
+        | AnswerClass::Unsupported
+        | AnswerClass::Cold
+        | AnswerClass::Damaged
+        | AnswerClass::Exists
+        | AnswerClass::NotFound => true,
+        AnswerClass::NoBucket | AnswerClass::Full | AnswerClass::Busy => false,
     }
 }
 

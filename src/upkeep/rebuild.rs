@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use sqlx::PgPool;
 
 use crate::archive::{Described, describe};
+use crate::error::chain;
 use crate::finance::ledger::{self, Observation, ObservedBy};
 use crate::progress::Progress;
 use crate::queue::{self, QueueError, Rebuilding, RowBefore, ToRebuild};
@@ -169,7 +170,7 @@ where
         let mut taken = Vec::new();
         for (key, described) in read {
             self.so_far.manifests += 1;
-            match described? {
+            match refusal_of(described)? {
                 Ok(described) => taken.push(described),
                 Err(reason) => self.refuse(key.as_str().to_owned(), &reason)?,
             }
@@ -186,12 +187,12 @@ where
         });
         let mut reading = pin!(stream::iter(reading).buffer_unordered(OBJECTS_SIDE_BY_SIDE));
         while let Some((described, difference)) = reading.next().await {
-            match difference? {
-                None => {
+            match refusal_of(difference.map(|it| it.map_or(Ok(()), Err)))? {
+                Ok(()) => {
                     self.so_far.read_bytes += described.facts.fingerprint.size_bytes;
                     self.write(vec![described], true).await?;
                 }
-                Some(reason) => self.refuse(described.key.as_str().to_owned(), &reason)?,
+                Err(reason) => self.refuse(described.key.as_str().to_owned(), &reason)?,
             }
             (self.seen)(&self.so_far);
         }
@@ -263,6 +264,18 @@ where
             object_key,
             reason: reason.to_owned(),
         })
+    }
+}
+
+/// Returns why no row can be made of an object as the inner error. An object that cannot be read is
+/// refused like one that differs: the rebuild would otherwise end at it every time. Errors that
+/// other objects would meet as well end the rebuild.
+fn refusal_of<T>(
+    result: Result<Result<T, String>, StorageError>,
+) -> Result<Result<T, String>, StorageError> {
+    match result {
+        Err(error) if error.is_about_one_object() => Ok(Err(chain(&error))),
+        result => result,
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use recording_archiver::database;
 use recording_archiver::simulator::{CostToken, SimulatedRecording};
-use recording_archiver::upkeep::{NotRebuilt, Rebuilt, Trust, rebuild, reprice};
+use recording_archiver::upkeep::{NotRebuilt, RebuildError, Rebuilt, Trust, rebuild, reprice};
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
+use crate::harness::s3::{Call, StoreFault};
 use crate::harness::world::World;
 use crate::seed::execute;
 
@@ -161,6 +162,44 @@ async fn what_makes_no_row_is_named_and_the_others_come_back() {
     let run = Binary::of(&world).run(&["rebuild"]).await;
     assert_eq!(run.code, Some(1), "{run:?}");
     assert_eq!(run.stdout.matches("not rebuilt  ").count(), 4, "{run:?}");
+}
+
+#[tokio::test]
+async fn rebuild_counts_unreadable_objects_and_goes_on() {
+    let world = World::s3().await;
+    archive_some(&world).await;
+    lose_the_database(&world).await;
+    let server = world.s3_server();
+    let codes = ["InvalidObjectState", "AccessDenied"];
+    // The first GET is the listing.
+    for (skip, code) in [1, 0].into_iter().zip(codes) {
+        server.inject_after(skip, Call::Get, StoreFault::Refuse(403, code), 1);
+    }
+    let (result, refused) = rebuilt(&world).await;
+    assert_eq!(
+        (result.manifests, result.rebuilt, result.refused),
+        (5, 3, 2)
+    );
+    for code in codes {
+        assert_eq!(
+            refused.iter().filter(|it| it.contains(code)).count(),
+            1,
+            "{refused:?}"
+        );
+    }
+    // Credentials that have expired concern every object.
+    let expired = StoreFault::Refuse(400, "ExpiredToken");
+    server.inject_after(1, Call::Get, expired, 100);
+    let storage = &world.archiver().storage;
+    let ended = rebuild(&world.service, storage, Trust::Nothing, |_| Ok(()), |_| {}).await;
+    assert!(matches!(ended, Err(RebuildError::Storage(_))), "{ended:?}");
+    server.clear_faults();
+    let (result, refused) = rebuilt(&world).await;
+    assert_eq!(
+        (result.known, result.rebuilt, result.refused),
+        (3, 2, 0),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
