@@ -22,6 +22,8 @@ use crate::storage::is_cold_class;
 
 const MIB: u64 = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
+/// Far below the week after which the queue takes a lease for written by a wrong clock.
+const LONGEST_LEASE: Duration = Duration::from_hours(24);
 
 /// Reads settings one by one and collects what is wrong with them.
 pub(super) struct Checker<'a> {
@@ -323,7 +325,9 @@ impl Checker<'_> {
                 value::number(text, &(1..=1024))
             }),
             schedule: self.value("worker.schedule", value::schedule),
-            lease: self.duration("worker.lease", SECOND),
+            lease: self.value("worker.lease", |text| {
+                value::duration_within(text, &(SECOND..=LONGEST_LEASE))
+            }),
             max_attempts: self.value("worker.max_attempts", |text| {
                 value::number(text, &(1..=1000))
             }),

@@ -44,6 +44,21 @@ pub(super) fn duration(text: &str, shortest: Duration) -> Result<Duration, Strin
     Ok(duration)
 }
 
+/// Returns a duration within `bounds`.
+pub(super) fn duration_within(
+    text: &str,
+    bounds: &RangeInclusive<Duration>,
+) -> Result<Duration, String> {
+    let duration = duration(text, *bounds.start())?;
+    if duration > *bounds.end() {
+        let longest = humantime::format_duration(*bounds.end());
+        return Err(format!(
+            "`{text}` is too long: at most \"{longest}\" is allowed"
+        ));
+    }
+    Ok(duration)
+}
+
 /// A size in bytes such as `8MiB`, within `bounds`.
 pub(super) fn size(text: &str, bounds: &RangeInclusive<u64>) -> Result<u64, String> {
     if text.parse::<f64>().is_ok() {

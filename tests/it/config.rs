@@ -459,6 +459,7 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
 fn a_value_out_of_bounds_is_refused() {
     for (setting, value, word) in [
         ("WORKER_LEASE", "999ms", "at least \"1s\""),
+        ("WORKER_LEASE", "25h", "at most \"1day\""),
         ("WORKER_CONCURRENCY", "0", "whole number from 1"),
         ("WORKER_MAX_ATTEMPTS", "0", "whole number from 1"),
         ("WORKER_SCHEDULE", "off", "six"),
