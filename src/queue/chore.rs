@@ -80,8 +80,11 @@ impl Queue {
                    SET leased_by = excluded.leased_by, lease_token = excluded.lease_token,
                        lease_expires_at = excluded.lease_expires_at,
                        begun_at = now(), ended_at = NULL
-                 -- Nobody leases for longer: a later end was written by a wrong clock.
-                 WHERE c.lease_expires_at <= now() OR c.lease_expires_at > now() + $4
+                 -- No lease lasts an hour longer: a later end was written by a wrong clock. An end
+                 -- slightly later was not: now() is the start of this transaction, and the holder
+                 -- may have written after it.
+                 WHERE c.lease_expires_at <= now()
+                    OR c.lease_expires_at > now() + $4 + interval '1 hour'
              RETURNING lease_token"#,
             chore.name,
             chore.scope,

@@ -72,6 +72,24 @@ async fn one_host_does_a_chore_and_the_others_need_not() {
 }
 
 #[tokio::test]
+async fn task_lease_written_a_moment_later_is_not_stolen() {
+    let world = World::local().await;
+    let (one, other) = (host(&world, "one"), host(&world, "other"));
+    let chore = sweep("s3://a");
+    assert_eq!(one.in_turn(&chore, done()).await.unwrap(), Some(Ok(())));
+    // As a host sees it whose transaction began before the holder wrote its lease.
+    for (ahead, taken) in [("61 seconds", None), ("2 hours", Some(Ok(())))] {
+        let end = format!("UPDATE archiver.chores SET lease_expires_at = now() + '{ahead}'");
+        execute(&world.pool, &end).await;
+        assert_eq!(
+            other.in_turn(&chore, done()).await.unwrap(),
+            taken,
+            "{ahead}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_died_at_a_chore_leaves_it_to_the_next() {
     let world = World::local().await;
     let (one, other) = (host(&world, "one"), host(&world, "other"));
