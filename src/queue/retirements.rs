@@ -40,6 +40,8 @@ pub struct RetireRow {
     /// Whether it was archived that long ago.
     pub is_old_enough: bool,
     pub source_deleted_at: Option<DateTime<Utc>>,
+    /// What the archived file is, if it is not of its declared format.
+    pub format_mismatch: Option<String>,
 }
 
 /// Which rows are looked at.
@@ -96,7 +98,7 @@ pub fn retire_rows<'a>(
                r.evidence, r.cost_usd::text AS cost, f.cost_state AS "cost_state!",
                r.error_kind IS NOT NULL OR r.damage_found_at IS NOT NULL AS "is_damaged!",
                coalesce(r.archived_at <= now() - $2::interval, false) AS "is_old_enough!",
-               r.source_deleted_at
+               r.source_deleted_at, r.format_mismatch
           FROM archiver.recordings r
           JOIN finance.recordings f USING (recording_id)
           LEFT JOIN (SELECT recording_id, max(ended_at) AS refused_at
@@ -130,6 +132,7 @@ pub fn retire_rows<'a>(
         cost_state: row.cost_state,
         is_old_enough: row.is_old_enough,
         source_deleted_at: row.source_deleted_at,
+        format_mismatch: row.format_mismatch,
     })
     .fetch(pool)
     .map_err(|source| QueueError::database("look for recordings to delete at the provider", source))

@@ -23,6 +23,11 @@ pub enum Refusal {
     TooYoung,
     #[error("it is known to be damaged or gone in the store")]
     Damaged,
+    #[error(
+        "its archived file is not of its declared format (found: {0}); check the file, and if it is \
+         good, delete the recording at the provider by hand"
+    )]
+    FormatMismatch(String),
     #[error("its evidence is of its parts only; `full_object` or `read_back` is needed")]
     WeakEvidence,
     #[error(
@@ -102,6 +107,9 @@ impl Candidate {
         }
         if row.is_damaged {
             return Err(Refusal::Damaged);
+        }
+        if let Some(found) = row.format_mismatch {
+            return Err(Refusal::FormatMismatch(found));
         }
         match row.evidence.as_deref().and_then(|word| word.parse().ok()) {
             Some(Evidence::FullObject | Evidence::ReadBack) => {}

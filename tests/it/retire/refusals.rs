@@ -95,6 +95,13 @@ async fn one_known_to_be_damaged_is_kept() {
 }
 
 #[tokio::test]
+async fn retire_refuses_a_file_of_another_format_than_declared() {
+    let (world, id) = with_row("format_mismatch = 'unknown'").await;
+    let reason = "not of its declared format (found: unknown); check the file";
+    demand_not_begun(&world, id, reason).await;
+}
+
+#[tokio::test]
 async fn one_in_another_store_is_kept() {
     let (world, id) = with_row("object_url = 's3://elsewhere/' || object_key").await;
     demand_not_begun(&world, id, "in another store").await;
