@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
+use self::found::NotLost;
 use crate::crash::CrashPoint;
 use crate::digest::Fingerprint;
 use crate::error::ErrorKind;
@@ -142,7 +143,10 @@ impl Archiver {
         );
         let recording = match recording {
             Ok(recording) => recording,
-            Err(error) => return self.or_found(error, claim, notes, progress, stop).await,
+            Err(error) => match self.or_found(error, claim, notes, progress, stop).await? {
+                NotLost::InStore(object) => return Ok((object, Outcome::AlreadyArchived)),
+                NotLost::AtProvider(recording) => recording,
+            },
         };
         notes.asked_at = Some(asked_at);
         let recording = notes.recording.insert(recording);

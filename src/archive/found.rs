@@ -11,7 +11,7 @@ use crate::bandwidth::Bandwidth;
 use crate::digest::Fingerprint;
 use crate::error::ErrorKind;
 use crate::progress::{Progress, Stage};
-use crate::queue::{Claim, KnownPlace, Outcome, StoredObject};
+use crate::queue::{Claim, KnownPlace, StoredObject};
 use crate::recording::Recording;
 use crate::signalwire;
 use crate::storage::{Manifest, ManifestFacts, ObjectKey, Proof, Storage, StorageError};
@@ -133,16 +133,30 @@ pub async fn describe(
     }))
 }
 
+/// An archived object that was found whole in the bucket.
+#[derive(Debug)]
+struct InStore {
+    object: StoredObject,
+    /// When the provider was asked and what it said, if only the manifest says so.
+    by_manifest: Option<(DateTime<Utc>, Recording)>,
+}
+
+/// Where a recording is after the provider answered 404 once.
+#[derive(Debug)]
+pub(super) enum NotLost {
+    InStore(StoredObject),
+    AtProvider(Recording),
+}
+
 impl Archiver {
     /// The provider has no such recording: looks for the object where the row says, or would have it
     /// archived. `None` if the row does not know where that is, if there is nothing whole, or if
     /// another project has not been asked yet.
-    pub(super) async fn found_in_store(
+    async fn found_in_store(
         &self,
         claim: &Claim,
-        notes: &mut Notes,
         progress: &Progress,
-    ) -> Result<Option<(StoredObject, Outcome)>, ArchiveError> {
+    ) -> Result<Option<InStore>, ArchiveError> {
         let Some(place) = self.queue.known_place(claim).await? else {
             return Ok(None);
         };
@@ -163,16 +177,15 @@ impl Archiver {
             if self.storage.read_back(&key, vouched.size_bytes).await? != Some(vouched) {
                 return Ok(None);
             }
-            tracing::warn!(
-                recording.id = %id, object.key = %key,
-                "the provider has the recording no more; its archived object is whole"
-            );
             let manifest = self.storage.manifest(&key).await?;
             let object = StoredObject {
                 format_mismatch: manifest.as_ref().and_then(Manifest::format_mismatch),
                 ..self.read_again(&key, &vouched, now)
             };
-            return Ok(Some((object, Outcome::AlreadyArchived)));
+            return Ok(Some(InStore {
+                object,
+                by_manifest: None,
+            }));
         }
         let described = match describe(&self.storage, key, now).await? {
             Ok(described) => described,
@@ -196,15 +209,10 @@ impl Archiver {
             tracing::warn!(recording.id = %id, "what is found in the bucket is not taken: {reason}");
             return Ok(None);
         }
-        tracing::warn!(
-            recording.id = %id, object.key = %described.key,
-            "the provider has the recording no more; the object and manifest in the bucket are taken"
-        );
-        let object = described.object(&self.storage, true);
-        notes.asked_at = Some(described.facts.observed_at);
-        notes.is_from_manifest = true;
-        notes.recording = Some(described.recording);
-        Ok(Some((object, Outcome::AlreadyArchived)))
+        Ok(Some(InStore {
+            object: described.object(&self.storage, true),
+            by_manifest: Some((described.facts.observed_at, described.recording)),
+        }))
     }
 
     /// An object that was read just now, and is what was archived before.
@@ -243,7 +251,8 @@ impl Archiver {
             .ok()
     }
 
-    /// The outcome of looking for a recording that the provider does not have.
+    /// Looks for a recording that the provider does not have. Nothing that is found is taken before
+    /// the provider has said so twice: a single wrong 404 would archive without the source.
     pub(super) async fn or_found(
         &self,
         error: ArchiveError,
@@ -251,11 +260,34 @@ impl Archiver {
         notes: &mut Notes,
         progress: &Progress,
         stop: &CancellationToken,
-    ) -> Result<(StoredObject, Outcome), ArchiveError> {
+    ) -> Result<NotLost, ArchiveError> {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);
         }
-        let looking = self.found_in_store(claim, notes, progress);
-        unless(stop, Box::pin(looking)).await?.ok_or(error)
+        let looking = self.found_in_store(claim, progress);
+        let Some(found) = unless(stop, Box::pin(looking)).await? else {
+            return Err(error);
+        };
+        let id = claim.recording_id();
+        progress.enter(Stage::Metadata);
+        match unless(stop, self.signalwire.recording(id)).await {
+            Ok(recording) => {
+                tracing::warn!(recording.id = %id, "provider answered 404 once, then the recording");
+                return Ok(NotLost::AtProvider(recording));
+            }
+            Err(again) if again.kind() == ErrorKind::NotFound => {}
+            Err(again) => return Err(again),
+        }
+        tracing::warn!(
+            recording.id = %id, object.key = found.object.object_key,
+            is_from_manifest = found.by_manifest.is_some(),
+            "recording missing at the provider; archived object taken from the bucket"
+        );
+        if let Some((observed_at, recording)) = found.by_manifest {
+            notes.asked_at = Some(observed_at);
+            notes.is_from_manifest = true;
+            notes.recording = Some(recording);
+        }
+        Ok(NotLost::InStore(found.object))
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use recording_archiver::queue::Outcome;
-use recording_archiver::simulator::SimulatedRecording;
+use recording_archiver::simulator::{MetadataFault, SimulatedRecording, Times};
 use uuid::Uuid;
 
 use super::{lose_the_database, rebuilt};
@@ -80,6 +80,28 @@ async fn waiting_row_learns_its_place_and_is_found_when_the_provider_has_it_no_m
     assert_eq!(report.outcome, Outcome::AlreadyArchived, "{report:?}");
     demand_found(&world, id).await;
     assert_eq!(world.attempts(id).await.len(), 1);
+}
+
+#[tokio::test]
+async fn single_not_found_answer_takes_nothing_from_the_bucket() {
+    let world = World::s3().await;
+    let recording = SimulatedRecording::new(Uuid::new_v4(), 5000);
+    let id = world.add(recording).await;
+    world.attempt(&world.archiver()).await;
+    lose_the_database(&world).await;
+    world.enqueue(id).await;
+    let (result, refused) = rebuilt(&world).await;
+    assert_eq!((result.unfinished, result.refused), (1, 0), "{refused:?}");
+    let missing = MetadataFault::Status(404);
+    assert!(world.simulator.inject(id, missing, Times::ONCE));
+    let report = world.attempt(&world.archiver()).await;
+    assert_eq!(report.outcome, Outcome::AlreadyArchived, "{report:?}");
+    let row = world.row(id).await;
+    assert_eq!(
+        row.evidence.as_deref(),
+        Some("read_back"),
+        "compared with the source"
+    );
 }
 
 #[tokio::test]
