@@ -113,6 +113,20 @@ async fn a_slice_that_was_cut_short_does_not_count() {
 }
 
 #[tokio::test]
+async fn slice_counts_cold_objects_against_its_bytes() {
+    let world = World::s3().await;
+    let archiver = world.archiver();
+    for _ in 0..20 {
+        archived(&world, &archiver, 1000).await;
+    }
+    let cold = StoreFault::Refuse(403, "InvalidObjectState");
+    world.s3_server().inject(Call::Get, cold, 1000);
+    let (sliced, tried) = turn(&world, &archiver, 10 * DAY).await;
+    assert_eq!((sliced.due_bytes, tried.len()), (2000, 2));
+    assert_eq!(sliced.scrubbed, Scrubbed { cold: 2, ..ALL });
+}
+
+#[tokio::test]
 async fn nothing_archived_is_nothing_to_read() {
     let world = World::local().await;
     let (sliced, read) = turn(&world, &world.archiver(), DAY).await;
