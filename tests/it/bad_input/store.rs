@@ -77,7 +77,8 @@ async fn an_answer_without_end_is_not_taken_in() {
             assert_ne!(error.kind(), ErrorKind::Internal, "{about}: {error}");
         }
         let asked = liar.asked.lock().unwrap().len() as u64;
-        assert!(asked <= 8, "{about}: {asked}");
+        // Each of the two requests is tried six times at most.
+        assert!(asked <= 12, "{about}: {asked}");
         liar.demand_not_taken_in(asked * 20 * MIB, about);
     }
 }
