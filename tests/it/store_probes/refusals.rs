@@ -149,13 +149,16 @@ const CASES: [Case; 15] = [
     },
 ];
 
-async fn demand(case: &Case, fault: &StoreFault) {
+async fn demand(case: &Case, fault: &StoreFault, archives: bool) {
     let what = format!("{} {fault:?}", case.name);
     let world = World::s3().await;
     (case.refuse)(world.s3_server(), fault);
     let mut expected = HONEST;
     (case.change)(&mut expected);
     assert_eq!(seen(&world, |_| {}).await, expected, "{what}");
+    if !archives {
+        return;
+    }
     let archiver = world.archiver();
     for (size_bytes, evidence) in [MIB, 2 * PART + 5].into_iter().zip(case.evidence) {
         let recording = SimulatedRecording::new(Uuid::new_v4(), size_bytes);
@@ -170,9 +173,11 @@ async fn demand(case: &Case, fault: &StoreFault) {
 
 #[tokio::test]
 async fn refused_capability_costs_only_itself() {
-    for case in &CASES {
-        for fault in &REFUSALS {
-            Box::pin(demand(case, fault)).await;
+    for (number, case) in CASES.iter().enumerate() {
+        for (turn, fault) in REFUSALS.iter().enumerate() {
+            // Transfers are slow: each case meets one of the refusals in them.
+            let archives = number % REFUSALS.len() == turn;
+            Box::pin(demand(case, fault, archives)).await;
         }
     }
 }
