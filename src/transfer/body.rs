@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::answer::Coverage;
+use super::answer::{Coverage, has_an_end};
 use super::client::MediaClient;
 use super::error::TransferError;
 use super::host::OpenAnswer;
@@ -25,6 +25,8 @@ pub(super) struct Body {
     end: Option<u64>,
     /// The headers announce no length, so the body must be read to its end: more may follow.
     unannounced: bool,
+    /// The end of the body is marked: it cannot be mistaken for a broken connection.
+    end_is_marked: bool,
     /// A range of the file, not the whole.
     partial: bool,
     received: u64,
@@ -51,6 +53,7 @@ impl Body {
         answer: OpenAnswer,
     ) -> Self {
         Self {
+            end_is_marked: has_an_end(&response),
             response,
             ahead: Bytes::new(),
             position: covers.first,
@@ -74,10 +77,17 @@ impl Body {
     }
 
     /// Sets the size that the provider declares, where the headers announce none.
-    pub(super) const fn expect_end(&mut self, end: u64) {
+    ///
+    /// # Errors
+    /// [`TransferError::TooLong`] if more bytes were read already.
+    pub(super) const fn expect_end(&mut self, end: u64) -> Result<(), TransferError> {
         if self.end.is_none() {
+            if self.received > end {
+                return Err(TransferError::TooLong { declared: end });
+            }
             self.end = Some(end);
         }
+        Ok(())
     }
 
     /// The next bytes; `None` at the end, and only if exactly the announced bytes came.
@@ -187,6 +197,15 @@ impl Body {
                 Ok(Some(chunk))
             }
             Ok(None) => match announced {
+                // The body is whole: the file has another size than the provider declares.
+                Some(declared)
+                    if self.received < declared && self.unannounced && self.end_is_marked =>
+                {
+                    Err(TransferError::SizeMismatch {
+                        declared,
+                        actual: self.received,
+                    })
+                }
                 Some(announced) if self.received < announced => Err(TransferError::Truncated {
                     received: self.received,
                     announced,

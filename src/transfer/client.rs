@@ -70,6 +70,16 @@ impl MediaClient {
         self.idle_timeout
     }
 
+    /// How long to wait before a request is repeated that failed with `error`: `usual`, or as long
+    /// as the host asks for. `None` if that is longer than a transfer may stand still.
+    pub(super) fn pause_after(&self, error: &TransferError, usual: Duration) -> Option<Duration> {
+        match error.retry_after() {
+            Some(wanted) if wanted > self.idle_timeout => None,
+            Some(wanted) => Some(wanted.max(usual)),
+            None => Some(usual),
+        }
+    }
+
     /// Bytes that a connection must bring within the idle time-out.
     pub(super) fn least_bytes(&self) -> u64 {
         let bytes = u128::from(self.min_bytes_per_second) * self.idle_timeout.as_millis() / 1000;

@@ -211,7 +211,9 @@ impl Connection {
             if streak.barren_breaks > MAX_BARREN_BREAKS {
                 return Err(error.into());
             }
-            let pause = self.pause(streak.barren_breaks, error)?;
+            let usual = FIRST_PAUSE * (1 << (streak.barren_breaks - 1));
+            let client = &self.file.client;
+            let pause = client.pause_after(&error, usual).ok_or(error)?;
             self.fetching = None;
             tokio::time::sleep(pause).await;
             self.fetching = Some(self.progress.fetching());
@@ -240,17 +242,6 @@ impl Connection {
         (is_told_to_wait || streak.refusals >= MAX_REFUSALS)
             && self.yields < MAX_YIELDS
             && streak.others_receive(&self.file.host)
-    }
-
-    /// How long to wait before asking again. A host that wants to be left alone for longer than a
-    /// transfer may stand still ends this attempt.
-    fn pause(&self, barren_breaks: u32, error: TransferError) -> Result<Duration, TransferError> {
-        let usual = FIRST_PAUSE * (1 << (barren_breaks - 1));
-        match error.retry_after() {
-            Some(wanted) if wanted > self.file.client.idle_timeout => Err(error),
-            Some(wanted) => Ok(wanted.max(usual)),
-            None => Ok(usual),
-        }
     }
 
     async fn fill(&mut self, assignment: &mut Assignment) -> Result<(), TransferError> {

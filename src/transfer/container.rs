@@ -41,17 +41,8 @@ pub(super) fn is_plainly_media(head: &[u8]) -> bool {
 /// them. Media under such a label is refused as well, because in the middle of a file nothing but
 /// the label tells a login page from the bytes that were requested.
 pub(super) fn is_document(content_type: &HeaderValue) -> bool {
-    let Ok(content_type) = content_type.to_str() else {
-        return false;
-    };
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
     matches!(
-        essence.as_str(),
+        essence(content_type).as_str(),
         "text/html"
             | "text/xml"
             | "text/json"
@@ -61,6 +52,38 @@ pub(super) fn is_document(content_type: &HeaderValue) -> bool {
             | "application/problem+json"
             | "application/problem+xml"
     )
+}
+
+/// The type without its parameters, in lower case; empty if it cannot be read.
+fn essence(content_type: &HeaderValue) -> String {
+    let content_type = content_type.to_str().unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
+/// Whether a body with this head is text, by its label or its bytes, and of no known container: a
+/// file perhaps, or an error message such as `Service Unavailable`.
+pub(super) fn is_text(head: &[u8], content_type: Option<&HeaderValue>) -> bool {
+    let labelled = || content_type.is_some_and(|it| essence(it).starts_with("text/"));
+    container(head).is_none() && (labelled() || is_printable(head))
+}
+
+/// Whether the first bytes are UTF-8 without control characters that text does not have.
+fn is_printable(head: &[u8]) -> bool {
+    let head = &head[..head.len().min(HEAD_BYTES)];
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // The head ends within a character.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !text.is_empty() && text.chars().all(is_text_character)
+}
+
+fn is_text_character(character: char) -> bool {
+    !character.is_control() || matches!(character, '\t' | '\n' | '\r' | '\x0c' | '\x1b')
 }
 
 /// Returns the language of the document that begins with these bytes, whatever its Content-Type;
@@ -80,10 +103,7 @@ pub(super) fn document(head: &[u8]) -> Option<&'static str> {
         return Some("XML");
     }
     // Media may begin like this by chance, but does not go on as text.
-    let is_text = |character: char| {
-        !character.is_control() || matches!(character, '\t' | '\n' | '\r' | '\x0c' | '\x1b')
-    };
-    if !text.chars().all(is_text) {
+    if !text.chars().all(is_text_character) {
         return None;
     }
     let mut characters = text.chars();
@@ -258,6 +278,28 @@ mod tests {
         ];
         for head in others {
             assert_eq!(document(head), None, "{}", head.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn is_text_needs_a_label_or_printable_bytes_and_no_container() {
+        let plain = HeaderValue::from_static("Text/Plain; charset=utf-8");
+        let mp4 = HeaderValue::from_static("video/mp4");
+        // Within a character.
+        let cut = "Größe".repeat(100).into_bytes()[..HEAD_BYTES - 1].to_vec();
+        for (head, labelled, unlabelled) in [
+            (&b"Service Unavailable\r\n"[..], true, true),
+            (&cut, true, true),
+            (b"Gr\xf6\xdfe", true, false),
+            (b"\x01\x02\x03\x04", true, false),
+            (b"\0\0\0\x18ftypmp42\0\0\0\0", false, false),
+            (b"OggSaaaaaaaaaaaa", false, false),
+            (b"", true, false),
+        ] {
+            let about = head.escape_ascii();
+            assert_eq!(is_text(head, Some(&plain)), labelled, "{about}");
+            assert_eq!(is_text(head, Some(&mp4)), unlabelled, "{about}");
+            assert_eq!(is_text(head, None), unlabelled, "{about}");
         }
     }
 

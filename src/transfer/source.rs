@@ -1,9 +1,10 @@
 //! The first answer to a link: what the file is, and how it can be fetched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderValue, LAST_MODIFIED};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LAST_MODIFIED};
 
 use super::answer::{self, Coverage, coverage, has_an_end, refuse_document};
 use super::body::Body;
@@ -18,6 +19,9 @@ use crate::checkpoint::Validator;
 use crate::memory::MemoryBudget;
 use crate::progress::Progress;
 use crate::signed_url::SignedUrl;
+
+/// Before a request that the host refused while it served another one is repeated.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
 /// What the provider declared about the file, and how it is to be fetched.
 #[derive(Debug, Clone, Default)]
@@ -150,10 +154,8 @@ impl MediaClient {
             return Err(TransferError::Endless);
         }
         let modified = response.headers().get(LAST_MODIFIED).cloned();
+        let content_type = response.headers().get(CONTENT_TYPE).cloned();
         let mut first = Body::new(response, covers, self, host.answering());
-        if let Some(declared) = expected.size_bytes.filter(|_| mismatch.is_none()) {
-            first.expect_end(declared);
-        }
         let mut format = FileFormat::default();
         if resume.is_none() {
             // The first bytes before the size: an error page has another size, too, and always
@@ -168,10 +170,21 @@ impl MediaClient {
             if let Some(language) = container::document(head) {
                 return Err(TransferError::DocumentBody { language });
             }
+            // An error message has any size, a text file the declared one. A shorter head is all
+            // of the body.
+            let all = (head.len() < HEAD_BYTES).then_some(head.len() as u64);
+            let is_declared_size =
+                expected.size_bytes.is_some() && covers.total.or(all) == expected.size_bytes;
+            if !is_declared_size && container::is_text(head, content_type.as_ref()) {
+                return Err(TransferError::DocumentBody { language: "text" });
+            }
             format = FileFormat::of(head, expected.format.as_deref());
         }
         if let Some(mismatch) = mismatch {
             return Err(mismatch);
+        }
+        if let Some(declared) = expected.size_bytes {
+            first.expect_end(declared)?;
         }
         let file = File {
             client: self.clone(),
@@ -205,11 +218,22 @@ impl MediaClient {
                     });
                 }
                 Some(_) => {}
-                None => refused = Some(StepReason::Ranges),
+                // Whatever becomes of the plain GET: the next one need not wait for another answer
+                // to be dropped.
+                None => host.go_plain(StepReason::Ranges, true),
             },
             Err(error) => refused = Some(error.refuses_ranges().ok_or(error)?),
         }
-        let first = self.first_plain(link).await?;
+        let first = match self.first_plain(link).await {
+            // The host may serve one request at a time, and not have noticed that the first answer
+            // was dropped.
+            Err(error) if error.is_refusal() || error.is_dead_link() => {
+                let pause = self.pause_after(&error, REFUSED_PAUSE).ok_or(error)?;
+                tokio::time::sleep(pause).await;
+                self.first_plain(link).await?
+            }
+            first => first?,
+        };
         if let Some(reason) = refused {
             host.go_plain(reason, true);
         }
@@ -249,10 +273,7 @@ impl MediaClient {
         let first = First::read(response, offset)?.filter(|first| {
             first.covers.partial
                 && first.covers.total == Some(resume.size_bytes)
-                && first
-                    .validator
-                    .as_ref()
-                    .is_none_or(|found| *found == resume.validator)
+                && is_same(&resume.validator, first.response.headers())
         });
         let first = first.ok_or(TransferError::Changed)?;
         Ok(First {
@@ -314,10 +335,9 @@ impl File {
             return Err(TransferError::WrongRange);
         }
         refuse_document(response.headers())?;
-        let found = answer::validator(response.headers());
         let covers = coverage(&response, offset)?;
         let other_size = covers.total.is_some() && covers.total != self.size_bytes;
-        if other_size || !is_same(validator, found.as_ref()) {
+        if other_size || !is_same(validator, response.headers()) {
             let reason = StepReason::Validators;
             // A file that was replaced says nothing of its host.
             let modified = response.headers().get(LAST_MODIFIED);
@@ -336,10 +356,12 @@ impl File {
 
 /// Whether an answer is of the version that is known. Whoever sent an entity tag once sends it with
 /// every range (RFC 9110, section 15.3.7); a date may be left out of an answer to `If-Range`.
-fn is_same(known: &Validator, found: Option<&Validator>) -> bool {
-    match (known, found) {
-        (known, Some(found)) => known == found,
-        (Validator::LastModified(_), None) => true,
+fn is_same(known: &Validator, headers: &HeaderMap) -> bool {
+    match (known, answer::validator(headers)) {
+        (known, Some(found)) => *known == found,
+        (Validator::LastModified(date), None) => headers
+            .get(LAST_MODIFIED)
+            .is_none_or(|found| found.as_bytes() == date.as_bytes()),
         (Validator::Etag(_), None) => false,
     }
 }

@@ -288,9 +288,11 @@ async fn a_body_of_unknown_length_is_archived_when_it_ends_regularly() {
 async fn a_body_of_unknown_length_must_have_the_declared_size() {
     let world = World::s3().await;
     for (size_bytes, declared, kind) in [
-        (PART + 5, Some(PART + 6), ErrorKind::Truncated),
+        (PART + 5, Some(PART + 6), ErrorKind::SizeMismatch),
         (PART + 5, Some(PART + 4), ErrorKind::SizeMismatch),
         (1000, Some(999), ErrorKind::SizeMismatch),
+        (100, Some(99), ErrorKind::SizeMismatch),
+        (100, Some(101), ErrorKind::SizeMismatch),
         (0, None, ErrorKind::Truncated),
         (0, Some(5), ErrorKind::Truncated),
     ] {

@@ -12,6 +12,7 @@ use recording_archiver::simulator::{Container, Media, MediaFault, SimulatedRecor
 use uuid::Uuid;
 
 use crate::harness::binary::Binary;
+use crate::harness::media_host::{Framing, MediaHost, MediaReply, MediaRequest, add_at};
 use crate::harness::s3::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY};
 use crate::harness::world::{PART, World};
 
@@ -134,6 +135,75 @@ async fn archive_keeps_documents_out_whatever_their_label() {
                   WHERE state = 'pending'",
             )
             .await;
+        }
+    }
+}
+
+async fn next_attempt_at(world: &World, id: Uuid, time: &str) {
+    let due = "UPDATE archiver.recordings SET next_attempt_at = $2::text::timestamptz
+                WHERE recording_id = $1";
+    let due = sqlx::query(due).bind(id).bind(time);
+    due.execute(&world.pool).await.unwrap();
+}
+
+/// Attempts one recording twice, unless the first attempt ends it: what is wrong with a size twice is
+/// final.
+async fn outcome_of_two(world: &World, id: Uuid) -> (Outcome, Option<ErrorKind>) {
+    let archiver = world.archiver();
+    let mut report = world.attempt(&archiver).await;
+    if report.outcome == Outcome::Retrying {
+        next_attempt_at(world, id, "now").await;
+        report = world.attempt(&archiver).await;
+    }
+    if report.outcome == Outcome::Retrying {
+        world.demand_nothing_stored(id).await;
+        next_attempt_at(world, id, "infinity").await;
+    }
+    (report.outcome, report.failure.map(|failure| failure.kind))
+}
+
+#[tokio::test]
+async fn text_is_archived_only_if_it_has_the_declared_size() {
+    let archived = (Outcome::Archived, None);
+    let kept_out = (Outcome::Retrying, Some(ErrorKind::NotMedia));
+    let wrong_size = (Outcome::Failed, Some(ErrorKind::SizeMismatch));
+    let long = "Too many requests, try again later.\r\n".repeat(100);
+    for (bytes, label, is_text) in [
+        (&b"Service Unavailable"[..], "text/plain", true),
+        (b"Service Unavailable", "video/mp4", true),
+        (long.as_bytes(), "application/octet-stream", true),
+        (b"\x8f\x01\x02\x03\x04\x05\x06\x07", "text/plain", true),
+        (b"\x8f\x01\x02\x03\x04\x05\x06\x07", "video/mp4", false),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "text/plain", false),
+    ] {
+        let world = World::local().await;
+        let bytes = Bytes::copy_from_slice(bytes);
+        let size = bytes.len() as u64;
+        for framing in [Framing::ContentLength, Framing::Chunked] {
+            let host = MediaHost::start(bytes.clone(), None, move |_: &MediaRequest, size| {
+                let whole = MediaReply::whole(size).with("Content-Type", label);
+                whole.framed(framing)
+            })
+            .await;
+            // The size of a body without a length is known only if its head is all of it.
+            let is_known = framing == Framing::ContentLength || size < 512;
+            for (declared, expected) in [
+                (None, if is_text { kept_out } else { archived }),
+                (Some(size + 1), if is_text { kept_out } else { wrong_size }),
+                (Some(size - 1), if is_text { kept_out } else { wrong_size }),
+                (
+                    Some(size),
+                    if is_text && !is_known {
+                        kept_out
+                    } else {
+                        archived
+                    },
+                ),
+            ] {
+                let about = format!("{label} {framing:?} {declared:?} {}", bytes.escape_ascii());
+                let id = add_at(&world, &host, &bytes, declared).await;
+                assert_eq!(outcome_of_two(&world, id).await, expected, "{about}");
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod killed;
 mod left;
+mod odd_ranges;
 mod restarts;
 
 use std::num::NonZeroU16;

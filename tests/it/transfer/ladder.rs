@@ -92,6 +92,15 @@ fn at_once(request: &MediaRequest, size: u64, most: usize, refusal: MediaReply) 
     }
 }
 
+/// One request at a time, and no `Content-Range` in the answer to a range.
+fn odd_at_once(request: &MediaRequest, size: u64, refusal: MediaReply) -> MediaReply {
+    if request.in_service > 1 {
+        refusal
+    } else {
+        with_content_range(request, size, |_, _, _| None)
+    }
+}
+
 const SOURCES: &[Source] = {
     use Step::{FewerConnections, OneConnection, PlainStream};
     const PLAIN: Option<Step> = Some(PlainStream);
@@ -260,6 +269,29 @@ const SOURCES: &[Source] = {
         limited("403 but to one", OneConnection, |request, size| {
             at_once(request, size, 1, MediaReply::status("403 Forbidden"))
         }),
+        limited(
+            "no Content-Range, 503 but to one",
+            PlainStream,
+            |request, size| odd_at_once(request, size, MediaReply::status("503 Slow Down")),
+        ),
+        limited(
+            "no Content-Range, 429 but to one",
+            PlainStream,
+            |request, size| {
+                let refusal = MediaReply::status("429 Too Many Requests").with("Retry-After", "1");
+                odd_at_once(request, size, refusal)
+            },
+        ),
+        limited(
+            "no Content-Range, reset but to one",
+            PlainStream,
+            |request, size| odd_at_once(request, size, MediaReply::reset()),
+        ),
+        limited(
+            "no Content-Range, 403 but to one",
+            PlainStream,
+            |request, size| odd_at_once(request, size, MediaReply::status("403 Forbidden")),
+        ),
         limited("503 but to two", FewerConnections, |request, size| {
             at_once(request, size, 2, MediaReply::status("503 Slow Down"))
         }),

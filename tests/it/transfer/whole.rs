@@ -61,9 +61,11 @@ fn kind_of(
     }
     match declared {
         Declared::Right | Declared::None => None,
-        Declared::TooSmall | Declared::TooSmallByParts => Some("size_mismatch"),
-        Declared::TooLarge if announced => Some("size_mismatch"),
-        Declared::TooLarge => Some("truncated"),
+        // Nothing tells the end of the body from a broken connection.
+        Declared::TooLarge if !announced && framing == Framing::Close => Some("truncated"),
+        Declared::TooSmall | Declared::TooSmallByParts | Declared::TooLarge => {
+            Some("size_mismatch")
+        }
     }
 }
 
