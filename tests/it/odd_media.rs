@@ -164,6 +164,7 @@ async fn outcome_of_two(world: &World, id: Uuid) -> (Outcome, Option<ErrorKind>)
 
 #[tokio::test]
 async fn text_is_archived_only_if_it_has_the_declared_size() {
+    let world = World::local().await;
     let archived = (Outcome::Archived, None);
     let kept_out = (Outcome::Retrying, Some(ErrorKind::NotMedia));
     let wrong_size = (Outcome::Failed, Some(ErrorKind::SizeMismatch));
@@ -176,7 +177,6 @@ async fn text_is_archived_only_if_it_has_the_declared_size() {
         (b"\x8f\x01\x02\x03\x04\x05\x06\x07", "video/mp4", false),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "text/plain", false),
     ] {
-        let world = World::local().await;
         let bytes = Bytes::copy_from_slice(bytes);
         let size = bytes.len() as u64;
         for framing in [Framing::ContentLength, Framing::Chunked] {

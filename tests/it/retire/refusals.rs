@@ -261,7 +261,7 @@ async fn refused_credentials_stop_the_run() {
         .s3_server()
         .inject(Call::Get, StoreFault::Refuse(403, "AccessDenied"), 1);
     let ended = super::enabled(&world).run(&all).await.demand_code(2);
-    ended.demand_error(&["denies it"]);
+    ended.demand_error(&["403 AccessDenied"]);
     assert_eq!(deletions_asked(&world), 0);
     let audited = audit(&world, first).await.len() + audit(&world, second).await.len();
     assert_eq!(audited, 2, "the run stopped at the first one, twice");

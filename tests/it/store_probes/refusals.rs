@@ -149,14 +149,14 @@ const CASES: [Case; 15] = [
     },
 ];
 
-async fn demand(case: &Case, fault: &StoreFault, archives: bool) {
+async fn demand(case: &Case, fault: &StoreFault, transfers: bool) {
     let what = format!("{} {fault:?}", case.name);
     let world = World::s3().await;
     (case.refuse)(world.s3_server(), fault);
     let mut expected = HONEST;
     (case.change)(&mut expected);
     assert_eq!(seen(&world, |_| {}).await, expected, "{what}");
-    if !archives {
+    if !transfers {
         return;
     }
     let archiver = world.archiver();
@@ -166,8 +166,8 @@ async fn demand(case: &Case, fault: &StoreFault, archives: bool) {
         let report = world.attempt(&archiver).await;
         assert_eq!(report.outcome, Outcome::Archived, "{what}: {report:?}");
         world.demand_archived(id).await;
-        let found = world.row(id).await.evidence;
-        assert_eq!(found.as_deref(), Some(evidence), "{what}: {size_bytes}");
+        let proven = world.row(id).await.evidence;
+        assert_eq!(proven.as_deref(), Some(evidence), "{what}: {size_bytes}");
     }
 }
 
