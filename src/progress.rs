@@ -93,8 +93,8 @@ impl Progress {
         Some(self.total_bytes.load(Ordering::Relaxed)).filter(|total| *total > 0)
     }
 
-    /// Whether media have been fetched for [`SLOW_AFTER`] or longer at less than
-    /// [`SLOW_BYTES_PER_SECOND`] on average.
+    /// Whether media have been fetched for five minutes or longer at less than 64 KiB/s on
+    /// average.
     pub fn is_slow(&self) -> bool {
         let elapsed = self.begun_at.elapsed();
         let average = self.received_bytes() / elapsed.as_secs().max(1);

@@ -70,14 +70,14 @@ pub enum StorageError {
     },
     #[error("{key} is gone right after it was stored")]
     Missing { key: ObjectKey },
-    /// See [`super::cold`].
+    /// The object is in a storage class that must be restored before it can be read.
     #[error("read {key}: it is in storage class {class}; restore it from there first")]
     Cold { key: ObjectKey, class: String },
     #[error(
         "storage.storage_class is {class}, whose objects cannot be read, but here only reading an object back proves it ({reason}); set a class that can be read at once, and let a lifecycle rule move the objects later"
     )]
     ColdClass { class: String, reason: &'static str },
-    /// A refusal that the store does not give for another object: see [`super::scope`].
+    /// A refusal that the store does not give for another object.
     #[error("{0}; other objects are accepted")]
     OneObject(Box<Self>),
     /// A refusal that any other object meets as well.

@@ -160,6 +160,7 @@ async fn a_server_that_takes_no_more_connections_is_waited_for() {
         "CREATE ROLE {role} LOGIN PASSWORD 'limited' CONNECTION LIMIT 0;
          GRANT ALL ON ALL TABLES IN SCHEMA archiver, finance TO {role};
          GRANT ALL ON ALL SEQUENCES IN SCHEMA archiver TO {role};
+         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA archiver, finance TO {role};
          GRANT USAGE ON SCHEMA archiver, finance TO {role}"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(create))

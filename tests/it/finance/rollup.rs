@@ -50,13 +50,16 @@ const PLAIN: &[(&str, &str)] = &[
     ),
     (
         "SELECT * FROM archiver.coverage('9 days 7 hours')",
+        // A reading in the future counts as none.
         "SELECT count(*), coalesce(sum(size_bytes), 0),
-                count(*) FILTER (WHERE verified_at > now() - interval '9 days 7 hours'),
+                count(*) FILTER (WHERE read_at > now() - interval '9 days 7 hours'),
                 coalesce(sum(size_bytes)
-                         FILTER (WHERE verified_at > now() - interval '9 days 7 hours'), 0),
+                         FILTER (WHERE read_at > now() - interval '9 days 7 hours'), 0),
                 count(*) FILTER (WHERE error_kind IS NOT NULL),
-                min(coalesce(verified_at, archived_at))
-           FROM archiver.recordings WHERE state = 'archived'",
+                min(coalesce(read_at, archived_at))
+           FROM archiver.recordings,
+                LATERAL (SELECT CASE WHEN verified_at <= now() THEN verified_at END AS read_at) r
+          WHERE state = 'archived'",
     ),
 ];
 
