@@ -143,6 +143,7 @@ async fn the_queue_as_json_has_stable_keys() {
             "damaged",
             "due",
             "failed",
+            "format_mismatches",
             "next_due_at",
             "now",
             "oldest_due_at",
@@ -242,7 +243,7 @@ async fn what_is_tried_again_and_again_is_told_with_its_reason() {
     let text = shown(&pool, None, StatusOutput::Text).await;
     for part in [
         "\nTo be tried again\nerror_kind           recordings  what helps\n\
-         stalled                       2  check the network; raise",
+         stalled                       2  check the network; lower",
         "still tried, the oldest first\n\
          00000000-0000-0000-0000-000000000002  3 days ago, 7 attempts, due in 4 min\n  \
          stalled: no byte moved\n\nFailed\n",
