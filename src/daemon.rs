@@ -1,5 +1,6 @@
 //! The long-running service: a schedule that rings, a worker that claims, a life that ends well.
 
+mod clock;
 mod gauges;
 mod http;
 mod lifecycle;
@@ -8,6 +9,7 @@ mod readiness;
 mod schedule;
 mod worker;
 
+pub use clock::{WallClock, tick};
 pub use gauges::Gauges;
 pub use http::{Health, HttpServer, Service};
 pub use lifecycle::{Hangups, Shutdown, notify_ready, notify_reloading};

@@ -15,7 +15,7 @@ use super::session::Session;
 use crate::archive::{Archiver, Report};
 use crate::bandwidth::Bandwidth;
 use crate::daemon::{
-    Ending, Gauges, Hangups, Health, HttpServer, Service, Shutdown, Worker, notify_ready,
+    Ending, Gauges, Hangups, Health, HttpServer, Service, Shutdown, Worker, notify_ready, tick,
 };
 use crate::database::{Database, DatabaseError};
 use crate::error::chain;
@@ -209,6 +209,12 @@ async fn service(
     {
         let (pool, bell, stop) = (pool.clone(), Arc::clone(&bell), beside.clone());
         tasks.spawn(async move { queue::listen(pool, &bell, stop).await });
+    }
+    {
+        let (bell, stop) = (Arc::clone(&bell), beside.clone());
+        tasks.spawn(async move {
+            stop.run_until_cancelled(tick(&bell)).await;
+        });
     }
     let signalwire = config.signalwire()?;
     health.metrics.watch(

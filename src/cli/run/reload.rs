@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use chrono::TimeDelta;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,9 @@ use crate::archive::Archiver;
 use crate::bandwidth::Bandwidth;
 use crate::cli::exit;
 use crate::config::{Config, Environment, Reloadable, Schedules};
-use crate::daemon::{Chime, Chimes, Controls, Hangups, Shutdown, notify_ready, notify_reloading};
+use crate::daemon::{
+    Chime, Chimes, Controls, Hangups, Shutdown, WallClock, notify_ready, notify_reloading,
+};
 use crate::metrics::Metrics;
 use crate::telemetry::Logging;
 
@@ -74,9 +77,19 @@ impl Reloader {
         })
     }
 
-    /// Reloads at each SIGHUP, until `end`.
+    /// Reloads at each SIGHUP and restarts the schedules after each step of the wall clock, until
+    /// `end`.
     pub(super) async fn run(mut self, mut hangups: Hangups, end: &CancellationToken) {
-        while end.run_until_cancelled(hangups.next()).await.is_some() {
+        let mut clock = WallClock::system();
+        loop {
+            tokio::select! {
+                () = end.cancelled() => break,
+                () = hangups.next() => {}
+                step = clock.next_step() => {
+                    self.restart_schedules(step).await;
+                    continue;
+                }
+            }
             if self.parts.shutdown.soft.is_cancelled() {
                 tracing::info!("SIGHUP: not reloaded, because the service is stopping");
                 continue;
@@ -91,6 +104,24 @@ impl Reloader {
             notify_ready();
         }
         self.chimes.stop().await;
+    }
+
+    /// The scheduler fires when the wall clock reaches the next time it once calculated: after a
+    /// step back, only when the clock is there again.
+    async fn restart_schedules(&mut self, step: TimeDelta) {
+        tracing::warn!(
+            step_seconds = step.num_seconds(),
+            "wall clock stepped, schedules restarted"
+        );
+        let schedules = match self.current.reloadable() {
+            Ok(reloadable) => self.parts.bells.follow(&reloadable.schedules).await,
+            Err(error) => Err(error.into()),
+        };
+        match schedules {
+            Ok(chimes) => std::mem::replace(&mut self.chimes, chimes).stop().await,
+            Err(error) => tracing::error!("restart the schedules: {}", exit::explain(&error)),
+        }
+        self.parts.bells.worker.notify_one();
     }
 
     async fn reload(&mut self) -> anyhow::Result<()> {
