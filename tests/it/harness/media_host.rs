@@ -204,7 +204,7 @@ async fn connection(mut client: TcpStream, shared: Arc<Shared>) {
         };
         let head: Vec<u8> = read.drain(..end).collect();
         let in_service = shared.in_service.fetch_add(1, Ordering::SeqCst) + 1;
-        let _in_service = InService(&shared.in_service);
+        let serving = InService(&shared.in_service);
         let request = shared.request(&head, in_service);
         shared.seen.lock().unwrap().push(request.clone());
         let reply = (shared.behave)(&request, shared.bytes.len() as u64);
@@ -213,7 +213,9 @@ async fn connection(mut client: TcpStream, shared: Arc<Shared>) {
             client.set_zero_linger().unwrap();
             return;
         }
-        if shared.send(&mut client, &reply).await.is_err() || reply.framing == Framing::Close {
+        if shared.send(&mut client, &reply, serving).await.is_err()
+            || reply.framing == Framing::Close
+        {
             return;
         }
     }
@@ -244,8 +246,17 @@ impl Shared {
         }
     }
 
-    async fn send(&self, client: &mut TcpStream, reply: &MediaReply) -> std::io::Result<()> {
+    /// A client that has the whole reply may send its next request at once, so the reply no longer
+    /// counts as in service when its last piece is sent.
+    async fn send(
+        &self,
+        client: &mut TcpStream,
+        reply: &MediaReply,
+        serving: InService<'_>,
+    ) -> std::io::Result<()> {
         use std::fmt::Write as _;
+
+        let mut serving = Some(serving);
 
         let mut head = format!("HTTP/1.1 {}\r\n", reply.status);
         for (name, value) in &reply.headers {
@@ -258,12 +269,19 @@ impl Shared {
             Framing::Close => head.push_str("Connection: close\r\n"),
         }
         head.push_str("\r\n");
-        client.write_all(head.as_bytes()).await?;
         let position = |at| usize::try_from(at).unwrap();
         let body = &self.bytes[position(reply.body.start)..position(reply.body.end)];
-        for piece in body.chunks(PIECE_BYTES) {
+        if body.is_empty() {
+            drop(serving.take());
+        }
+        client.write_all(head.as_bytes()).await?;
+        let mut pieces = body.chunks(PIECE_BYTES).peekable();
+        while let Some(piece) = pieces.next() {
             if let Some(pace) = self.pace {
                 tokio::time::sleep(pace).await;
+            }
+            if pieces.peek().is_none() {
+                drop(serving.take());
             }
             if reply.framing == Framing::Chunked {
                 client
