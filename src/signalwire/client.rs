@@ -54,6 +54,8 @@ pub enum ApiError {
     Throttled { retry_after: Option<Duration> },
     #[error("the API answers {status}")]
     ServerError { status: StatusCode },
+    #[error("the API's address answers {status} with a page or text, not with the API's JSON")]
+    NotTheApi { status: StatusCode },
     #[error("ask the API for the recording's metadata")]
     Unreachable(#[source] reqwest::Error),
     #[error("the API rejects the request ({status}): {message}")]
@@ -68,7 +70,9 @@ impl ApiError {
             Self::NotFound => ErrorKind::NotFound,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Throttled { .. } => ErrorKind::Throttled,
-            Self::ServerError { .. } | Self::Unreachable(_) => ErrorKind::ApiUnavailable,
+            Self::ServerError { .. } | Self::NotTheApi { .. } | Self::Unreachable(_) => {
+                ErrorKind::ApiUnavailable
+            }
             Self::Rejected { .. } | Self::BadMetadata { .. } => ErrorKind::BadMetadata,
         }
     }
@@ -80,6 +84,7 @@ impl ApiError {
             Self::NotFound
             | Self::Unauthorized { .. }
             | Self::ServerError { .. }
+            | Self::NotTheApi { .. }
             | Self::Unreachable(_)
             | Self::Rejected { .. }
             | Self::BadMetadata { .. } => None,
@@ -182,10 +187,14 @@ impl SignalWire {
         }
     }
 
-    /// Asks for the shortest list there is: are the address and the credentials right?
+    /// Requests the shortest list, with the link lifetime that recordings are requested with: are
+    /// address, credentials and `signalwire.media_ttl` accepted, and does the API answer?
     pub async fn check_credentials(&self) -> Result<(), ApiError> {
-        let url = self.address("api/video/room_recordings?page_size=1", UNUSED_LINK_TTL)?;
-        self.ask(url, MAX_ANSWER_BYTES).await.map(drop)
+        let url = self.address("api/video/room_recordings?page_size=1", self.media_ttl)?;
+        let body = self.ask(url, MAX_PAGE_BYTES).await?;
+        let page = wire::page(&self.api_base, &body);
+        page.map_err(|problem| ApiError::BadMetadata { problem })?;
+        Ok(())
     }
 
     fn joined(&self, path: &str) -> Result<Url, ApiError> {
@@ -202,7 +211,14 @@ impl SignalWire {
 
     /// Asks for a text, when it is its turn.
     async fn ask(&self, url: Url, max_bytes: usize) -> Result<String, ApiError> {
-        read_bounded(self.send(Method::GET, url).await?, max_bytes).await
+        let response = self.send(Method::GET, url).await?;
+        let status = response.status();
+        let body = read_bounded(response, max_bytes).await?;
+        // A login page or a proxy's: no recording is to blame for it.
+        if body.trim_start().starts_with('<') {
+            return Err(ApiError::NotTheApi { status });
+        }
+        Ok(body)
     }
 
     /// Sends one request, when it is its turn; only an answer of success is none of the errors.
@@ -223,19 +239,15 @@ impl SignalWire {
             return Ok(response);
         }
         Err(match status {
-            StatusCode::NOT_FOUND => ApiError::NotFound,
             // A missing scope is documented as 401 in one place and as 403 in another.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ApiError::Unauthorized { status },
             StatusCode::TOO_MANY_REQUESTS => self.throttled(retry_after),
             // 503 with Retry-After is throttling by another name.
             StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => self.throttled(retry_after),
-            _ if status.is_client_error() => ApiError::Rejected {
-                status,
-                message: {
-                    let body = read_bounded(response, MAX_ANSWER_BYTES).await;
-                    wire::error_message(&body.unwrap_or_default())
-                },
-            },
+            _ if status.is_client_error() => {
+                let body = read_bounded(response, MAX_ANSWER_BYTES).await;
+                refusal(status, &body.unwrap_or_default())
+            }
             _ => ApiError::ServerError { status },
         })
     }
@@ -275,6 +287,22 @@ impl SignalWire {
                 retry_after: Some(until.saturating_duration_since(Instant::now())),
             }),
             None => Ok(()),
+        }
+    }
+}
+
+/// Reads a refusal. The API gives its reasons as JSON; a load balancer or a wrong address answers
+/// 404 to everything, and says nothing of a recording.
+fn refusal(status: StatusCode, body: &str) -> ApiError {
+    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
+    if !is_json && !body.trim().is_empty() {
+        ApiError::NotTheApi { status }
+    } else if status == StatusCode::NOT_FOUND {
+        ApiError::NotFound
+    } else {
+        ApiError::Rejected {
+            status,
+            message: wire::error_message(body),
         }
     }
 }

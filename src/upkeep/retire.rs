@@ -215,6 +215,7 @@ impl Retirer<'_> {
             }
             // Done or not: only asking tells.
             ApiError::ServerError { .. }
+            | ApiError::NotTheApi { .. }
             | ApiError::Unreachable(_)
             | ApiError::BadMetadata { .. } => {
                 match (self.signalwire.recording(id).await, &error) {

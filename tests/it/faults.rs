@@ -45,7 +45,7 @@ const TABLE: &[(&str, Ends)] = &[
     ("metadata-status:503", Retries("api_unavailable")),
     ("metadata-throttled", Defers("throttled")),
     ("metadata-reset", Retries("api_unavailable")),
-    ("metadata-html", Retries("bad_metadata")),
+    ("metadata-html", Retries("api_unavailable")),
     ("metadata-truncated-json", Retries("bad_metadata")),
     ("metadata-empty-body", Retries("bad_metadata")),
     (

@@ -108,6 +108,39 @@ async fn an_answer_without_end_costs_its_recording_an_attempt_and_nobody_else_an
     }
 }
 
+/// What a load balancer, a wrong space or a login in front of the API sends for everything.
+#[tokio::test]
+async fn page_in_place_of_the_api_fails_no_recording() {
+    let world = World::local().await;
+    let html = b"<!DOCTYPE html><html><body>Not Found</body></html>";
+    for (status, body) in [
+        ("404 Not Found", &html[..]),
+        ("404 Not Found", b"404 page not found"),
+        ("400 Bad Request", html),
+        ("402 Payment Required", html),
+        ("200 OK", html),
+        ("203 Non-Authoritative Information", b"\r\n <html>"),
+    ] {
+        let about = format!("{status} {}", String::from_utf8_lossy(body));
+        let id = world
+            .add(SimulatedRecording::new(Uuid::new_v4(), 1000))
+            .await;
+        let answer = Answer::whole(status, "Content-Type: text/html\r\n", body);
+        let (front, archiver) = behind(&world, "room_recordings".to_owned(), answer).await;
+        let check = archiver.signalwire.check_credentials().await;
+        let error = check.expect_err(&about);
+        assert_eq!(error.kind(), ErrorKind::ApiUnavailable, "{about}");
+        let report = world.attempt(&archiver).await;
+        assert_eq!(report.outcome, Outcome::Retrying, "{about}: {report:?}");
+        let kind = report.failure.map(|failure| failure.kind);
+        assert_eq!(kind, Some(ErrorKind::ApiUnavailable), "{about}");
+        drop(front);
+        world.make_due().await;
+        world.attempt(&world.archiver()).await;
+        world.demand_archived(id).await;
+    }
+}
+
 /// The first bytes of a stream of zeros, as gzip writes them.
 const GZIP_BOMB: [u8; 24] = [
     0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3, 0xed, 0xc1, 1, 1, 0, 0, 0, 0x80, 0x90, 0xfe, 0xaf, 0xee, 8,

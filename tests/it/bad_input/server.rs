@@ -34,10 +34,11 @@ pub(super) struct Liar {
 pub(super) const GIB: u64 = 1024 * MIB;
 
 impl Answer {
-    /// A body of exactly these bytes.
+    /// A body of exactly these bytes. The connection ends after it, and the client must not send
+    /// its next request there.
     pub(super) fn whole(status: &str, headers: &str, body: &[u8]) -> Self {
         let mut head = format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n",
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
             body.len()
         )
         .into_bytes();
