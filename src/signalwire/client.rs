@@ -191,7 +191,7 @@ impl SignalWire {
     /// address, credentials and `signalwire.media_ttl` accepted, and does the API answer?
     pub async fn check_credentials(&self) -> Result<(), ApiError> {
         let url = self.address("api/video/room_recordings?page_size=1", self.media_ttl)?;
-        let body = self.ask(url, MAX_PAGE_BYTES).await?;
+        let body = self.ask(url, MAX_ANSWER_BYTES).await?;
         let page = wire::page(&self.api_base, &body);
         page.map_err(|problem| ApiError::BadMetadata { problem })?;
         Ok(())
@@ -245,8 +245,8 @@ impl SignalWire {
             // 503 with Retry-After is throttling by another name.
             StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => self.throttled(retry_after),
             _ if status.is_client_error() => {
-                let body = read_bounded(response, MAX_ANSWER_BYTES).await;
-                refusal(status, &body.unwrap_or_default())
+                // An unread body may be a page: it says nothing of the recording.
+                refusal(status, &read_bounded(response, MAX_ANSWER_BYTES).await?)
             }
             _ => ApiError::ServerError { status },
         })
@@ -294,8 +294,7 @@ impl SignalWire {
 /// Reads a refusal. The API gives its reasons as JSON; a load balancer or a wrong address answers
 /// 404 to everything, and says nothing of a recording.
 fn refusal(status: StatusCode, body: &str) -> ApiError {
-    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok();
-    if !is_json && !body.trim().is_empty() {
+    if serde_json::from_str::<serde::de::IgnoredAny>(body).is_err() {
         ApiError::NotTheApi { status }
     } else if status == StatusCode::NOT_FOUND {
         ApiError::NotFound

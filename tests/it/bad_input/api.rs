@@ -116,6 +116,7 @@ async fn page_in_place_of_the_api_fails_no_recording() {
     for (status, body) in [
         ("404 Not Found", &html[..]),
         ("404 Not Found", b"404 page not found"),
+        ("404 Not Found", b""),
         ("400 Bad Request", html),
         ("402 Payment Required", html),
         ("200 OK", html),
@@ -134,6 +135,15 @@ async fn page_in_place_of_the_api_fails_no_recording() {
         assert_eq!(report.outcome, Outcome::Retrying, "{about}: {report:?}");
         let kind = report.failure.map(|failure| failure.kind);
         assert_eq!(kind, Some(ErrorKind::ApiUnavailable), "{about}");
+        // Shorter than announced.
+        let cut = Answer {
+            head: b"HTTP/1.1 404 Not Found\r\nContent-Length: 1000\r\n\r\n{\"error\":".into(),
+            again: Vec::new(),
+            bytes: 0,
+        };
+        let (_cut, reached) = behind(&world, "room_recordings".to_owned(), cut).await;
+        let error = reached.signalwire.recording(id.into()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ApiUnavailable, "{error:?}");
         drop(front);
         world.make_due().await;
         world.attempt(&world.archiver()).await;
