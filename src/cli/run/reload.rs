@@ -113,15 +113,21 @@ impl Reloader {
             step_seconds = step.num_seconds(),
             "wall clock stepped, schedules restarted"
         );
-        let schedules = match self.current.reloadable() {
-            Ok(reloadable) => self.parts.bells.follow(&reloadable.schedules).await,
+        let restarted = match self.current.reloadable() {
+            Ok(current) => self.follow(&current.schedules).await,
             Err(error) => Err(error.into()),
         };
-        match schedules {
-            Ok(chimes) => std::mem::replace(&mut self.chimes, chimes).stop().await,
-            Err(error) => tracing::error!("restart the schedules: {}", exit::explain(&error)),
+        if let Err(error) = restarted {
+            tracing::error!("restart the schedules: {}", exit::explain(&error));
         }
         self.parts.bells.worker.notify_one();
+    }
+
+    /// Starts these schedules in place of those that run.
+    async fn follow(&mut self, schedules: &Schedules) -> anyhow::Result<()> {
+        let chimes = self.parts.bells.follow(schedules).await?;
+        std::mem::replace(&mut self.chimes, chimes).stop().await;
+        Ok(())
     }
 
     async fn reload(&mut self) -> anyhow::Result<()> {
@@ -162,8 +168,7 @@ impl Reloader {
         } = new;
         let former = self.current.reloadable()?;
         if schedules != former.schedules {
-            let chimes = self.parts.bells.follow(&schedules).await?;
-            std::mem::replace(&mut self.chimes, chimes).stop().await;
+            self.follow(&schedules).await?;
         }
         if !self.source.logging.follow(&log_level) && log_level != former.log_level {
             tracing::warn!("log.level has no effect while RUST_LOG is set");
