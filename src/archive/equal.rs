@@ -21,7 +21,7 @@ impl Archiver {
             return Ok(Some(published));
         }
         // The row vouches for what was archived before: it was compared with its source then. The
-        // manifest in the bucket does not: whoever wrote the object may have written that too.
+        // manifest in the bucket does not: the writer of the object may have written that too.
         let vouched = self.queue.vouched(job.claim).await?;
         // What an operator accepted in another size than declared was accepted for good.
         let is_vouched_size = vouched.is_some_and(|vouched| vouched.size_bytes == found_bytes);

@@ -1,6 +1,6 @@
 //! What the bucket says of itself: an archived recording as its manifest describes it.
 //!
-//! Whoever can write the bucket can write an object and a manifest beside it. So what is found is
+//! A party that can write to the bucket can write an object and a manifest beside it. So what is found is
 //! checked as far as it can be, is marked as found, and is never taken for compared with its source.
 
 use chrono::{DateTime, Datelike, Utc};

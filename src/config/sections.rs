@@ -231,7 +231,7 @@ impl TransferConfig {
 pub struct WorkerConfig {
     /// Recordings archived at the same time; at least 1.
     pub concurrency: usize,
-    /// When the queue is looked at, beside once a minute, besides whenever Postgres notifies.
+    /// When the queue is checked, in addition to once a minute and to each notification by Postgres.
     pub schedule: CronSchedule,
     /// How long a claim holds without being renewed; at least one second.
     pub lease: Duration,

@@ -1,6 +1,6 @@
 //! Whether what was found by chance, in the current directory, may be obeyed.
 //!
-//! Whoever can write there could make a process of root, or of another user, send its credentials
+//! A user who can write there could make a process of root, or of another user, send its credentials
 //! elsewhere. What is named by a flag or a variable is not checked: somebody decided for it.
 
 use std::fs::{self, Metadata};

@@ -1,4 +1,4 @@
-//! The monotonic clock beside the wall clock, which steps when somebody or NTP sets it and when the
+//! The monotonic clock beside the wall clock, which steps when an operator or NTP sets it and when the
 //! host was suspended.
 
 use std::time::{Duration, SystemTime};
