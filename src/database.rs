@@ -14,6 +14,7 @@ use sqlx::{
 pub mod embedded;
 mod grants;
 mod migrate;
+mod session;
 
 use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use grants::{Access, GrantError, MissingRights, grant, missing_rights};
@@ -31,13 +32,6 @@ const PING_WITHIN: Duration = Duration::from_secs(5);
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// A server that does not greet within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What every session asks of the server: no statement and no idle transaction goes on for ever,
-/// and a client that vanished is noticed. Set after connecting, because poolers refuse unknown
-/// start-up parameters.
-const SESSION: &str = "SET statement_timeout = '30s'; \
-     SET lock_timeout = '10s'; \
-     SET idle_in_transaction_session_timeout = '60s'; \
-     SET TIME ZONE 'UTC'";
 /// A pool of connections, and the private server behind it if there is one.
 #[derive(Debug)]
 pub struct Database {
@@ -128,9 +122,7 @@ impl Database {
                     }
                 })
             })
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(SESSION).await.map(drop) })
-            })
+            .after_connect(|connection, _| Box::pin(session::prepare_pooled(connection)))
             .connect_with(options.clone());
         let failed = |error| not_connected(place.clone(), error);
         // The pool would say only that it waited in vain: a connection beside it says the reason.
@@ -200,7 +192,11 @@ async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 
 /// Connects once, and says what is wrong where that fails.
 async fn greet(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
-    let connecting = PgConnection::connect_with(options);
+    let connecting = async {
+        let mut connection = PgConnection::connect_with(options).await?;
+        session::prepare(&mut connection).await?;
+        Ok(connection)
+    };
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
     connected
         .unwrap_or(Err(sqlx::Error::PoolTimedOut))

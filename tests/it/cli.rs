@@ -4,6 +4,7 @@ mod accept_size;
 mod alone;
 mod archive;
 mod backfill;
+mod database;
 mod doctor;
 mod ending;
 mod follow_up;

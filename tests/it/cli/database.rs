@@ -1,0 +1,3 @@
+//! Databases as operators set them up: settings, encodings, limits, standbys, several hosts.
+
+mod settings;
