@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Throttled,
     /// The provider's API cannot be reached or answers with a server error.
     ApiUnavailable,
+    /// The provider's API refuses a request for another reason, such as its parameters or the balance.
+    ApiRefused,
     /// The provider's answer cannot be understood.
     BadMetadata,
     /// The media link leads where this process must not go.
@@ -91,13 +93,14 @@ pub enum Disposition {
 
 impl ErrorKind {
     /// Every kind, in the order in which a recording may meet them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NotFound,
         Self::NotReady,
         Self::NoMedia,
         Self::Unauthorized,
         Self::Throttled,
         Self::ApiUnavailable,
+        Self::ApiRefused,
         Self::BadMetadata,
         Self::LinkRefused,
         Self::LinkExpired,
@@ -129,6 +132,7 @@ impl ErrorKind {
             Self::Unauthorized => "unauthorized",
             Self::Throttled => "throttled",
             Self::ApiUnavailable => "api_unavailable",
+            Self::ApiRefused => "api_refused",
             Self::BadMetadata => "bad_metadata",
             Self::LinkRefused => "link_refused",
             Self::LinkExpired => "link_expired",
@@ -165,6 +169,7 @@ impl ErrorKind {
             Self::Unauthorized | Self::StorageDenied | Self::StorageFull => Disposition::Halt,
             Self::LeaseLost | Self::Cancelled => Disposition::Release,
             Self::ApiUnavailable
+            | Self::ApiRefused
             | Self::BadMetadata
             | Self::LinkExpired
             | Self::MediaUnavailable
@@ -194,6 +199,9 @@ impl ErrorKind {
             }
             Self::Throttled => "nothing, or lower signalwire.requests_per_second",
             Self::ApiUnavailable => "check the network and signalwire.space; it is tried again",
+            Self::ApiRefused => {
+                "check signalwire.space, signalwire.media_ttl and the account's balance; the message has the API's reason"
+            }
             Self::BadMetadata => "report it with the message: the API answered unexpectedly",
             Self::LinkRefused => {
                 "the link leads to a private address or is not https: see signalwire.allow_private_media"

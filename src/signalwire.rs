@@ -5,9 +5,11 @@
 
 mod client;
 mod listing;
+mod outage;
 mod pace;
 pub(crate) mod wire;
 
 pub use client::{ApiError, SignalWire};
 pub use listing::{Catalogue, NextPage, Page, Unreadable};
+pub use outage::Outage;
 pub use wire::described;

@@ -101,7 +101,13 @@ impl Archiver {
         stop: &CancellationToken,
     ) -> Result<(StoredObject, Outcome), ArchiveError> {
         let stop = stop.child_token();
-        let mut story = pin!(self.archive(claim, notes, progress, &stop));
+        let mut story = pin!(async {
+            let archived = self.archive(claim, notes, progress, &stop).await;
+            if let Err(error) = &archived {
+                self.check_store_after(error).await;
+            }
+            archived
+        });
         tokio::select! {
             result = &mut story => result,
             never = self.tell_progress(claim, progress) => match never {},

@@ -1,17 +1,23 @@
-//! When one side is down, every recording would meet the same: after a few failures in a row with
-//! no success between, attempts are given back unburnt instead of being used up.
+//! When one side is down, every recording meets the same: after a few failures in a row without a success
+//! between them, attempts are returned uncounted.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::ErrorKind;
 
-/// So many failures of one kind in a row open the breaker.
+/// Number of failures of one kind in a row that open the breaker.
 const FAILURES_IN_A_ROW: u32 = 5;
+/// The same after a check found that side well, and before anything was archived. One failure alone may be
+/// the recording's own, whose attempt must count lest it halts everything for ever.
+const FAILURES_ON_TRIAL: u32 = 2;
 
-/// Counts failures in a row of the API and of the store, over all recordings of the process.
+/// Counts failures in a row of the API, the media hosts and the store, over all recordings of the process.
 #[derive(Debug, Default)]
 pub struct Breaker {
     api: AtomicU32,
+    /// Refusals of the API whose reason is not known to be the recording.
+    api_refused: AtomicU32,
+    media: AtomicU32,
     store: AtomicU32,
     /// Answers of the store that are not understood: what they are about is not known either.
     refused: AtomicU32,
@@ -33,17 +39,24 @@ impl Breaker {
         }
     }
 
-    /// Notes that a recording was archived: both sides work.
+    /// Notes that a recording was archived: all sides work.
     pub(super) fn note_success(&self) {
-        self.api.store(0, Ordering::Relaxed);
-        self.store.store(0, Ordering::Relaxed);
-        self.refused.store(0, Ordering::Relaxed);
+        for counter in [
+            &self.api,
+            &self.api_refused,
+            &self.media,
+            &self.store,
+            &self.refused,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
     }
 
-    /// Closes the breaker for a kind: a probe has found that side well.
+    /// Closes the breaker for a kind: a check has found that side well. Until something is archived, fewer
+    /// failures open it again.
     pub fn close(&self, kind: ErrorKind) {
         if let Some(counter) = self.counter(kind) {
-            counter.store(0, Ordering::Relaxed);
+            counter.store(FAILURES_IN_A_ROW - FAILURES_ON_TRIAL, Ordering::Relaxed);
         }
     }
 
@@ -54,14 +67,13 @@ impl Breaker {
     }
 
     fn counter(&self, kind: ErrorKind) -> Option<&AtomicU32> {
-        if kind == ErrorKind::ApiUnavailable {
-            Some(&self.api)
-        } else if kind == ErrorKind::StorageUnavailable {
-            Some(&self.store)
-        } else if kind == ErrorKind::StorageRefused {
-            Some(&self.refused)
-        } else {
-            None
+        match kind {
+            ErrorKind::ApiUnavailable => Some(&self.api),
+            ErrorKind::ApiRefused => Some(&self.api_refused),
+            ErrorKind::MediaUnavailable => Some(&self.media),
+            ErrorKind::StorageUnavailable => Some(&self.store),
+            ErrorKind::StorageRefused => Some(&self.refused),
+            _ => None,
         }
     }
 }
@@ -85,9 +97,22 @@ mod tests {
         assert!(breaker.note_failure(kind));
         assert!(breaker.is_open(kind) && !breaker.is_open(ErrorKind::ApiUnavailable));
         assert!(!breaker.note_failure(ErrorKind::ApiUnavailable));
+    }
+
+    #[test]
+    fn breaker_on_trial_opens_at_the_second_failure() {
+        let breaker = Breaker::default();
+        let kind = ErrorKind::ApiUnavailable;
+        breaker.open(kind);
         breaker.close(kind);
         assert!(!breaker.is_open(kind));
         assert!(!breaker.note_failure(kind));
+        assert!(breaker.note_failure(kind));
+        breaker.close(kind);
+        breaker.note_success();
+        for _ in 0..4 {
+            assert!(!breaker.note_failure(kind));
+        }
     }
 
     #[test]

@@ -55,7 +55,17 @@ impl ArchiveError {
 
     /// Whether it is certain that every other recording would meet the same.
     pub const fn stops_everything(&self) -> bool {
-        matches!(self, Self::Storage(error) if error.stops_everything())
+        match self {
+            Self::Api(error) => error.is_outage(),
+            Self::Storage(error) => error.stops_everything(),
+            Self::NotReady { .. }
+            | Self::NoMedia
+            | Self::TooLarge { .. }
+            | Self::Transfer(_)
+            | Self::Queue(_)
+            | Self::Cancelled
+            | Self::Exhausted { .. } => false,
+        }
     }
 
     /// How long the other side wants to be left alone, if it said so.

@@ -378,6 +378,7 @@ const fn is_worth_going_on(kind: ErrorKind) -> bool {
         ErrorKind::Unauthorized
         | ErrorKind::Throttled
         | ErrorKind::ApiUnavailable
+        | ErrorKind::ApiRefused
         | ErrorKind::LinkExpired
         | ErrorKind::MediaUnavailable
         | ErrorKind::NotMedia

@@ -62,6 +62,7 @@ impl Gauges {
             concurrency: self.concurrency,
             halted: service.readiness.halted(),
             api_breaker_open: breaker.is_open(ErrorKind::ApiUnavailable),
+            media_breaker_open: breaker.is_open(ErrorKind::MediaUnavailable),
             storage_breaker_open: breaker.is_open(ErrorKind::StorageUnavailable),
         });
         let mut next_at = self.next_at.lock().await;

@@ -12,8 +12,10 @@ use crate::error::ErrorKind;
 use crate::queue::Depth;
 
 /// The kinds that stop the claiming: refusals, and the sides whose breaker can open.
-const HALTING: [ErrorKind; 6] = [
+const HALTING: [ErrorKind; 8] = [
     ErrorKind::Unauthorized,
+    ErrorKind::ApiRefused,
+    ErrorKind::MediaUnavailable,
     ErrorKind::StorageDenied,
     ErrorKind::StorageFull,
     ErrorKind::StorageRefused,
@@ -47,6 +49,7 @@ pub struct Claiming {
     pub concurrency: usize,
     pub halted: Option<ErrorKind>,
     pub api_breaker_open: bool,
+    pub media_breaker_open: bool,
     pub storage_breaker_open: bool,
 }
 
@@ -70,7 +73,7 @@ impl QueueGauges {
         for kind in HALTING.map(ErrorKind::as_str) {
             drop(gauges.halted.get_or_create(&KindLabel { kind }));
         }
-        for side in ["api", "storage"] {
+        for side in ["api", "media", "storage"] {
             drop(gauges.breakers.get_or_create(&SideLabel { side }));
         }
         registry.register(
@@ -160,6 +163,7 @@ impl QueueGauges {
         }
         for (side, open) in [
             ("api", now.api_breaker_open),
+            ("media", now.media_breaker_open),
             ("storage", now.storage_breaker_open),
         ] {
             let label = SideLabel { side };

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::listing::{Catalogue, NextPage, Page};
+use super::outage::{Check, LastCheck, Outage};
 use super::pace::Pace;
 use super::wire;
 use crate::config::{SignalWireConfig, is_loopback};
@@ -20,6 +21,8 @@ use crate::retry::{parse_retry_after, throttle_delay};
 
 /// One answer must come whole within this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same of the shortest list, which is requested while recordings wait for what it shows.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A recording's metadata takes about 1 KiB; what is larger than this is not metadata.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -41,6 +44,7 @@ pub struct SignalWire {
     pace: Pace,
     /// Set by a 429: until then nothing is sent.
     silent_until: std::sync::Mutex<Option<Instant>>,
+    last_check: LastCheck,
 }
 
 /// Why the API gave no usable metadata.
@@ -56,12 +60,16 @@ pub enum ApiError {
     ServerError { status: StatusCode },
     #[error("the API's address answers {status} with a page or text, not with the API's JSON")]
     NotTheApi { status: StatusCode },
+    #[error("the API does not answer within {CHECK_TIMEOUT:?}")]
+    Silent,
     #[error("ask the API for the recording's metadata")]
     Unreachable(#[source] reqwest::Error),
     #[error("the API rejects the request ({status}): {message}")]
     Rejected { status: StatusCode, message: String },
     #[error("the API's answer is not a recording: {problem}")]
     BadMetadata { problem: String },
+    #[error("{}; the list of recordings fails likewise", .0.problem())]
+    Outage(Outage),
 }
 
 impl ApiError {
@@ -70,10 +78,39 @@ impl ApiError {
             Self::NotFound => ErrorKind::NotFound,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Throttled { .. } => ErrorKind::Throttled,
-            Self::ServerError { .. } | Self::NotTheApi { .. } | Self::Unreachable(_) => {
-                ErrorKind::ApiUnavailable
+            Self::ServerError { .. }
+            | Self::NotTheApi { .. }
+            | Self::Silent
+            | Self::Unreachable(_) => ErrorKind::ApiUnavailable,
+            Self::Rejected { .. } => ErrorKind::ApiRefused,
+            Self::BadMetadata { .. } => ErrorKind::BadMetadata,
+            Self::Outage(outage) => outage.kind(),
+        }
+    }
+
+    /// Whether every other request meets the same.
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Outage(_))
+    }
+
+    /// Whether a smaller page may be answered: the size was refused, or the answer took too long.
+    pub fn is_of_a_large_page(&self) -> bool {
+        match self {
+            Self::Rejected { status, .. } => *status != StatusCode::NOT_FOUND,
+            Self::ServerError { status } => {
+                matches!(
+                    *status,
+                    StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+                )
             }
-            Self::Rejected { .. } | Self::BadMetadata { .. } => ErrorKind::BadMetadata,
+            Self::Silent => true,
+            Self::Unreachable(error) => error.is_timeout(),
+            Self::NotFound
+            | Self::Unauthorized { .. }
+            | Self::Throttled { .. }
+            | Self::NotTheApi { .. }
+            | Self::BadMetadata { .. }
+            | Self::Outage(_) => false,
         }
     }
 
@@ -85,9 +122,11 @@ impl ApiError {
             | Self::Unauthorized { .. }
             | Self::ServerError { .. }
             | Self::NotTheApi { .. }
+            | Self::Silent
             | Self::Unreachable(_)
             | Self::Rejected { .. }
-            | Self::BadMetadata { .. } => None,
+            | Self::BadMetadata { .. }
+            | Self::Outage(_) => None,
         }
     }
 }
@@ -122,6 +161,7 @@ impl SignalWire {
             media_ttl: config.media_ttl,
             pace: Pace::new(config.requests_per_second),
             silent_until: std::sync::Mutex::default(),
+            last_check: LastCheck::default(),
         })
     }
 
@@ -143,11 +183,20 @@ impl SignalWire {
         self.pace.set(requests_per_second);
     }
 
-    /// Asks for a recording's metadata, with a link that lives `signalwire.media_ttl`.
+    /// Requests a recording's metadata, with a link that lives `signalwire.media_ttl`.
+    ///
+    /// # Errors
+    /// [`ApiError::Outage`] if the list of recordings fails too; any other error is this recording's own.
     pub async fn recording(&self, id: RecordingId) -> Result<Recording, ApiError> {
         let url = self.address(&format!("api/video/room_recordings/{id}"), self.media_ttl)?;
-        let body = self.ask(url, MAX_ANSWER_BYTES).await?;
-        wire::recording(id, &body).map_err(|problem| ApiError::BadMetadata { problem })
+        let answered = async {
+            let body = self.ask(url, MAX_ANSWER_BYTES).await?;
+            wire::recording(id, &body).map_err(|problem| ApiError::BadMetadata { problem })
+        };
+        match answered.await {
+            Err(error) => Err(self.outage_or(error).await),
+            recording => recording,
+        }
     }
 
     /// Asks for one page of a list of recordings: the first one with at most `page_size` of them,
@@ -167,7 +216,16 @@ impl SignalWire {
             None => self.joined(&format!("{path}?page_size={page_size}"))?,
         };
         append_media_ttl(&mut url, UNUSED_LINK_TTL);
-        let body = self.ask(url, MAX_PAGE_BYTES).await?;
+        let body = match self.ask(url, MAX_PAGE_BYTES).await {
+            // The project's own list always exists: the address is wrong.
+            Err(ApiError::NotFound) if at.is_none() && catalogue == Catalogue::All => {
+                return Err(ApiError::Rejected {
+                    status: StatusCode::NOT_FOUND,
+                    message: "no list of recordings at this address".to_owned(),
+                });
+            }
+            body => body?,
+        };
         wire::page(&self.api_base, &body).map_err(|problem| ApiError::BadMetadata { problem })
     }
 
@@ -178,7 +236,11 @@ impl SignalWire {
     /// documented 204 is an error: whether it is gone is not known then.
     pub async fn delete(&self, id: RecordingId) -> Result<(), ApiError> {
         let url = self.joined(&format!("api/video/room_recordings/{id}"))?;
-        let status = self.send(Method::DELETE, url).await?.status();
+        let status = match self.send(Method::DELETE, url).await {
+            // A wrong address knows no recording at all.
+            Err(error @ ApiError::NotFound) => return Err(self.outage_or(error).await),
+            answer => answer?.status(),
+        };
         if status == StatusCode::NO_CONTENT {
             Ok(())
         } else {
@@ -190,8 +252,52 @@ impl SignalWire {
     /// Requests the shortest list, with the link lifetime that recordings are requested with: are
     /// address, credentials and `signalwire.media_ttl` accepted, and does the API answer?
     pub async fn check_credentials(&self) -> Result<(), ApiError> {
+        let mut last_check = self.last_check.lock().await;
+        let started_at = Instant::now();
+        let checked = self.request_shortest_list().await;
+        *last_check = Some(Check::new(started_at, &checked));
+        checked
+    }
+
+    /// Returns `error` if it is one recording's own, otherwise what the API's outage is.
+    async fn outage_or(&self, error: ApiError) -> ApiError {
+        if matches!(error, ApiError::Throttled { .. } | ApiError::Outage(_)) {
+            return error;
+        }
+        let failed_at = Instant::now();
+        let mut last_check = self.last_check.lock().await;
+        // Requests that failed together share one check.
+        let shared = last_check.take().filter(|check| check.covers(failed_at));
+        let check = match shared {
+            Some(check) => check,
+            None => match self.request_shortest_list().await {
+                Err(throttled @ ApiError::Throttled { .. }) => return throttled,
+                checked => Check::new(failed_at, &checked),
+            },
+        };
+        let outage = check.outage();
+        *last_check = Some(check);
+        drop(last_check);
+        match (outage, error) {
+            (Some(outage), _) => ApiError::Outage(outage),
+            // The credentials are good for the list.
+            (None, ApiError::Unauthorized { status }) => ApiError::Rejected {
+                status,
+                message: "the credentials are accepted for the list of recordings".to_owned(),
+            },
+            (None, error) => error,
+        }
+    }
+
+    async fn request_shortest_list(&self) -> Result<(), ApiError> {
         let url = self.address("api/video/room_recordings?page_size=1", self.media_ttl)?;
-        let body = self.ask(url, MAX_ANSWER_BYTES).await?;
+        self.turn().await?;
+        let answered = async {
+            let response = self.transmit(Method::GET, url).await?;
+            read_json(response, MAX_ANSWER_BYTES).await
+        };
+        let answered = tokio::time::timeout(CHECK_TIMEOUT, answered).await;
+        let body = answered.unwrap_or(Err(ApiError::Silent))?;
         let page = wire::page(&self.api_base, &body);
         page.map_err(|problem| ApiError::BadMetadata { problem })?;
         Ok(())
@@ -209,22 +315,29 @@ impl SignalWire {
         Ok(url)
     }
 
-    /// Asks for a text, when it is its turn.
+    /// Requests a JSON text, when it is its turn.
     async fn ask(&self, url: Url, max_bytes: usize) -> Result<String, ApiError> {
-        let response = self.send(Method::GET, url).await?;
-        let status = response.status();
-        let body = read_bounded(response, max_bytes).await?;
-        // A login page or a proxy's: no recording is to blame for it.
-        if body.trim_start().starts_with('<') {
-            return Err(ApiError::NotTheApi { status });
-        }
-        Ok(body)
+        read_json(self.send(Method::GET, url).await?, max_bytes).await
     }
 
-    /// Sends one request, when it is its turn; only an answer of success is none of the errors.
+    /// Sends one request, when it is its turn and no outage is known.
     async fn send(&self, method: Method, url: Url) -> Result<Response, ApiError> {
+        self.turn().await?;
+        if let Some(outage) = self.last_check.known_outage().await {
+            return Err(ApiError::Outage(outage));
+        }
+        self.transmit(method, url).await
+    }
+
+    /// Waits for this request's turn, unless the API is rate-limiting.
+    async fn turn(&self) -> Result<(), ApiError> {
         self.stay_silent_if_told()?;
         self.pace.turn().await;
+        self.stay_silent_if_told()
+    }
+
+    /// Sends one request; only an answer of success is none of the errors.
+    async fn transmit(&self, method: Method, url: Url) -> Result<Response, ApiError> {
         let request = self.http.request(method, url);
         let request = request.header(ACCEPT, "application/json");
         let response = self.signed(request).send().await.map_err(unreachable)?;
@@ -304,6 +417,17 @@ fn refusal(status: StatusCode, body: &str) -> ApiError {
             message: wire::error_message(body),
         }
     }
+}
+
+/// Reads an answer of success.
+async fn read_json(response: Response, max_bytes: usize) -> Result<String, ApiError> {
+    let status = response.status();
+    let body = read_bounded(response, max_bytes).await?;
+    // A login page or a proxy's: no recording is to blame for it.
+    if body.trim_start().starts_with('<') {
+        return Err(ApiError::NotTheApi { status });
+    }
+    Ok(body)
 }
 
 async fn read_bounded(mut response: Response, max_bytes: usize) -> Result<String, ApiError> {

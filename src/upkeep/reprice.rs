@@ -69,6 +69,7 @@ pub async fn reprice(
                 ledger::note_asked(&mut tx, id).await?;
                 tx.commit().await?;
             }
+            Err(error) if error.is_outage() => return Err(RepriceError::Refused(error)),
             Err(ApiError::NotFound) => {
                 done.gone += 1;
                 queue::note_missing_at_source(pool, id).await?;

@@ -209,13 +209,14 @@ impl Retirer<'_> {
                 let refusal = Refusal::NotDeleted(chain(&error));
                 self.refused(open, refusal).await
             }
-            ApiError::Unauthorized { .. } | ApiError::Throttled { .. } => {
+            ApiError::Unauthorized { .. } | ApiError::Throttled { .. } | ApiError::Outage(_) => {
                 refuse_retirement(self.pool, open, &chain(&error)).await?;
                 Err(RetireError::Refused(error))
             }
             // Done or not: only asking tells.
             ApiError::ServerError { .. }
             | ApiError::NotTheApi { .. }
+            | ApiError::Silent
             | ApiError::Unreachable(_)
             | ApiError::BadMetadata { .. } => {
                 match (self.signalwire.recording(id).await, &error) {
@@ -263,8 +264,9 @@ fn is_of_a_gateway(status: reqwest::StatusCode) -> bool {
 
 /// Whether every other request would be answered the same.
 fn stops_all(error: &ApiError) -> bool {
-    matches!(
-        error.kind().disposition(),
-        Disposition::Halt | Disposition::Throttle
-    )
+    error.is_outage()
+        || matches!(
+            error.kind().disposition(),
+            Disposition::Halt | Disposition::Throttle
+        )
 }

@@ -19,8 +19,13 @@ const MOST_EMPTY_PAGES: u32 = 1000;
 /// Pages that are remembered, 16 MiB of them at most: a circle of up to this length is noticed. At
 /// [`PAGE_SIZE`], these are a billion recordings.
 const REMEMBERED_PAGES: usize = 1 << 20;
-/// As many as the provider gives at once.
+/// The provider's maximum.
 pub const PAGE_SIZE: NonZeroU16 = NonZeroU16::new(1000).expect("it is not zero");
+/// Page sizes to step down to, while the provider refuses larger pages or takes too long for them.
+const SMALLER_PAGES: [NonZeroU16; 2] = [
+    NonZeroU16::new(200).expect("it is not zero"),
+    NonZeroU16::new(50).expect("it is not zero"),
+];
 
 /// Why a list could not be walked to its end.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +101,14 @@ impl<'a> Walk<'a> {
             let Some(pause) = error.pause_after(tries) else {
                 return Err(error);
             };
+            self.step_down_after(&error);
+            let page_size = self.page_size;
+            if tries == 1 {
+                tracing::info!(page_size, "{}; retried in {pause:?}", chain(&error));
+            } else {
+                tracing::debug!(page_size, "{}; retried in {pause:?}", chain(&error));
+            }
             tries += 1;
-            tracing::debug!("{}; asked again in {pause:?}", chain(&error));
             tokio::time::sleep(pause).await;
         };
         self.pages += 1;
@@ -112,6 +123,16 @@ impl<'a> Walk<'a> {
         }
         self.ended = page.next.is_none();
         Ok(Some(page))
+    }
+
+    /// Requests a smaller first page. The pages after it have the size of the link that led to them.
+    fn step_down_after(&mut self, error: &WalkError) {
+        let smaller = SMALLER_PAGES.into_iter().find(|it| *it < self.page_size);
+        if let (WalkError::Api(error), None, Some(smaller)) = (error, &self.at, smaller)
+            && error.is_of_a_large_page()
+        {
+            self.page_size = smaller;
+        }
     }
 
     fn leads_back(&self, page: &Page) -> bool {

@@ -11,6 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 mod api;
 mod listing;
 mod odd_values;
+mod outages;
 mod properties;
 mod server;
 mod store;

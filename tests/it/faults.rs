@@ -29,17 +29,16 @@ enum Ends {
     Retries(&'static str),
     Defers(&'static str),
     Fails(&'static str),
-    Halts(&'static str),
 }
 
-use Ends::{Archived, ArchivedAsSent, Defers, Fails, Halts, Retries};
+use Ends::{Archived, ArchivedAsSent, Defers, Fails, Retries};
 
 /// Faults by their spelling, and how the attempt ends.
 const TABLE: &[(&str, Ends)] = &[
-    ("metadata-status:401", Halts("unauthorized")),
-    ("metadata-status:403", Halts("unauthorized")),
+    ("metadata-status:401", Retries("api_refused")),
+    ("metadata-status:403", Retries("api_refused")),
     ("metadata-status:404", Fails("not_found")),
-    ("metadata-status:422", Retries("bad_metadata")),
+    ("metadata-status:422", Retries("api_refused")),
     ("metadata-status:500", Retries("api_unavailable")),
     ("metadata-status:502", Retries("api_unavailable")),
     ("metadata-status:503", Retries("api_unavailable")),
@@ -178,10 +177,9 @@ async fn demand_outcome(world: &World, id: Uuid, spelling: &str, ends: Ends) {
         Retries(kind) => (Outcome::Retrying, "pending", Some(kind), 1),
         Defers(kind) => (Outcome::Deferred, "pending", Some(kind), 0),
         Fails(kind) => (Outcome::Failed, "failed", Some(kind), 1),
-        Halts(kind) => (Outcome::Released, "pending", Some(kind), 0),
     };
     assert_eq!(report.outcome, outcome, "{about}");
-    assert_eq!(report.halt, matches!(ends, Halts(_)), "{about}");
+    assert!(!report.halt, "{about}");
     let reported = report.failure.as_ref().map(|failure| failure.kind.as_str());
     assert_eq!(reported, kind, "{about}");
 
@@ -189,12 +187,10 @@ async fn demand_outcome(world: &World, id: Uuid, spelling: &str, ends: Ends) {
     assert_eq!(row.state, state, "{about}");
     assert_eq!(row.attempts, burnt, "{about}");
     // What burns nothing and is nobody's fault leaves the row as it was.
-    let told = kind.filter(|_| !matches!(ends, Halts(_)));
-    assert_eq!(row.error_kind.as_deref(), told, "{about}");
-    assert_eq!(row.error_message.is_some(), told.is_some(), "{about}");
+    assert_eq!(row.error_kind.as_deref(), kind, "{about}");
+    assert_eq!(row.error_message.is_some(), kind.is_some(), "{about}");
     match ends {
         Retries(_) | Defers(_) => assert!(row.due_in_secs > 0.0, "{about}"),
-        Halts(_) => assert!(row.due_in_secs <= 0.0, "{about}"),
         Archived | ArchivedAsSent | Fails(_) => {}
     }
     assert_eq!(row.lease_token, None, "{about}");
@@ -218,7 +214,7 @@ async fn demand_outcome(world: &World, id: Uuid, spelling: &str, ends: Ends) {
             let retried = queue::retry(&world.pool, &chosen).await.unwrap();
             assert_eq!(retried, [id.into()], "{about}");
         }
-        Retries(_) | Defers(_) | Halts(_) => {
+        Retries(_) | Defers(_) => {
             assert!(world.object(id).is_none() && world.manifest(id).is_none());
             // Where a part came whole, the next attempt goes on with it.
             if fetched < PART {

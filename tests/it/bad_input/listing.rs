@@ -1,12 +1,16 @@
 //! Pages of the provider's list that are too long, or lead elsewhere.
 
+use std::time::Duration;
+
 use recording_archiver::error::ErrorKind;
 use recording_archiver::signalwire::{ApiError, Catalogue, Page, SignalWire};
+use recording_archiver::simulator::SimulatedRecording;
 use recording_archiver::storage::Storage;
-use recording_archiver::upkeep::{Discovery, PAGE_SIZE};
+use recording_archiver::upkeep::{Discovery, PAGE_SIZE, RepriceError, reprice};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::api::behind;
 use super::server::{Answer, Liar};
 use crate::harness::world::{MIB, World};
 
@@ -77,4 +81,50 @@ async fn a_page_that_leads_to_another_host_leads_on_at_our_own() {
         "{asked:?}"
     );
     assert!(trap.accept().is_err(), "the credentials went elsewhere");
+}
+
+#[tokio::test]
+async fn page_that_is_refused_or_too_slow_is_requested_smaller() {
+    for answer in [
+        Answer::whole("422 No", "", b"{\"errors\":[{\"message\":\"page_size\"}]}"),
+        Answer::whole("400 Bad", "", b"{}"),
+        Answer::whole("504 Gateway Timeout", "", b""),
+    ] {
+        let world = World::local().await;
+        for _ in 0..60 {
+            let recording = SimulatedRecording::new(Uuid::new_v4(), 100);
+            world.simulator.add(recording);
+        }
+        let (front, archiver) = behind(&world, "page_size=1000".to_owned(), answer).await;
+        let discovery = Discovery {
+            pool: &world.pool,
+            signalwire: &archiver.signalwire,
+            storage: &archiver.storage,
+            page_size: PAGE_SIZE,
+        };
+        let found = discovery.discover(false, |_| {}).await.unwrap();
+        assert_eq!((found.listed, found.pages), (60, 1));
+        assert_eq!(front.asked.lock().unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn reprice_takes_an_api_that_answers_404_to_everything_for_an_outage() {
+    let world = World::local().await;
+    let id = world
+        .add(SimulatedRecording::new(Uuid::new_v4(), 100))
+        .await;
+    world.attempt(&world.archiver()).await;
+    let answer = Answer::whole("404 No", "", b"{\"error\":\"Not Found\"}");
+    let (_front, archiver) = behind(&world, "room_recordings".to_owned(), answer).await;
+    let repriced = reprice(
+        &world.pool,
+        &archiver.signalwire,
+        &archiver.storage,
+        Duration::ZERO,
+    );
+    let error = repriced.await.unwrap_err();
+    assert!(matches!(error, RepriceError::Refused(_)), "{error:?}");
+    let gone = "SELECT count(*) FROM archiver.recordings WHERE source_missing_since IS NOT NULL";
+    assert_eq!(world.number(gone).await, 0, "{id}");
 }

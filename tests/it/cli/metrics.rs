@@ -124,6 +124,8 @@ fn expected() -> BTreeSet<String> {
     add("queue_oldest_age_seconds", "state", &waiting);
     let halting = [
         "unauthorized",
+        "api_refused",
+        "media_unavailable",
         "storage_denied",
         "storage_full",
         "storage_refused",
@@ -142,7 +144,7 @@ fn expected() -> BTreeSet<String> {
         "not_read",
     ];
     add("verified_objects_total", "result", &results);
-    add("breaker_open", "side", &["api", "storage"]);
+    add("breaker_open", "side", &["api", "media", "storage"]);
     let chores = ["discover", "verify", "sweep", "reprice"];
     add("chore_last_success_timestamp_seconds", "chore", &chores);
     let names = expected.into_iter();
