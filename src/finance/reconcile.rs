@@ -16,8 +16,13 @@ use uuid::Uuid;
 use super::report::{Cell, Month, Row};
 
 mod invoice;
+mod verdict;
 
-pub use invoice::{Columns, InvoiceError, InvoiceLine, Length, OtherLines, read_invoice};
+pub use invoice::{
+    Charge, ChargeKind, ChargeSum, Columns, DecimalSign, Dialect, Format, InvoiceError,
+    InvoiceLine, Length, OtherLines, read_invoice,
+};
+pub use verdict::{Accepted, Objection, Payable, objections};
 
 /// How a recording's line on the invoice and the ledger differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,18 +123,8 @@ pub struct Bridge {
     pub invoice_usd: Decimal,
 }
 
-impl Bridge {
-    /// Whether nothing but rounding lies between the two sums.
-    pub fn closes(&self) -> bool {
-        let steps = self.steps.iter();
-        steps
-            .map(|step| step.discrepancy)
-            .all(|discrepancy| discrepancy == Discrepancy::Rounding)
-    }
-}
-
 /// The columns of [`Comparison::differences`].
-pub const COLUMNS: [&str; 7] = [
+pub const COLUMNS: [&str; 8] = [
     "discrepancy",
     "recording_id",
     "invoice_line",
@@ -137,7 +132,22 @@ pub const COLUMNS: [&str; 7] = [
     "cost_usd",
     "invoice_usd",
     "difference_usd",
+    "text",
 ];
+
+/// Returns a line without a recording as a row of [`COLUMNS`].
+pub fn charge_row(charge: &Charge) -> Row {
+    vec![
+        Cell::Text(charge.kind.as_str().to_owned()),
+        Cell::Null,
+        i64::try_from(charge.number).ok().into(),
+        Cell::Null,
+        Cell::Null,
+        Cell::usd(charge.amount.map(|amount| amount.to_string())),
+        Cell::Null,
+        Cell::Text(charge.label.clone()),
+    ]
+}
 
 /// An invoice in comparison with the ledger, for as long as this lives.
 #[derive(Debug)]
@@ -239,6 +249,17 @@ impl Comparison {
         .execute(&mut *self.connection)
         .await
         .map(drop)
+    }
+
+    /// Returns how many of the invoice's recordings the ledger knows.
+    pub async fn known(&mut self) -> sqlx::Result<i64> {
+        sqlx::query_scalar(
+            "-- finance::known_on_invoice
+             SELECT count(*) FROM (SELECT DISTINCT recording_id FROM pg_temp.invoice) i
+               JOIN finance.recordings USING (recording_id)",
+        )
+        .fetch_one(&mut *self.connection)
+        .await
     }
 
     /// In which months the invoice's recordings began by our records, and how many in each, the
@@ -354,5 +375,6 @@ fn cells(row: &PgRow) -> sqlx::Result<Row> {
         Cell::usd(row.try_get("cost_usd")?),
         Cell::usd(row.try_get("amount")?),
         Cell::usd(row.try_get("difference")?),
+        Cell::Null,
     ])
 }

@@ -6,6 +6,8 @@ mod exact;
 mod exports;
 mod focus;
 mod invoice;
+mod invoice_charges;
+mod invoice_rows;
 mod months;
 mod projects;
 mod rollup;

@@ -1,11 +1,12 @@
 //! `report reconcile`: an invoice against the ledger, for people as a bridge between the two sums.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use futures_util::StreamExt as _;
+use encoding_rs::Encoding;
+use futures_util::{StreamExt as _, stream};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
@@ -13,12 +14,15 @@ use tokio::sync::mpsc;
 use crate::cli::exit::{Exit, UsageError};
 use crate::cli::human;
 use crate::finance::reconcile::{
-    Bridge, COLUMNS, Columns, Comparison, InvoiceError, InvoiceLine, Length, OtherLines,
-    read_invoice,
+    Accepted, COLUMNS, Columns, Comparison, DecimalSign, Dialect, Format, InvoiceError,
+    InvoiceLine, Length, OtherLines, Payable, charge_row, objections, read_invoice,
 };
+use crate::finance::report::Month;
 use crate::finance::report::export::{write_csv, write_json_array};
-use crate::finance::report::{Cell, Month, Row};
+use crate::money::Usd;
 use crate::printable::printable;
+
+mod bridge;
 
 /// Batches of lines that are read ahead.
 const AHEAD: usize = 4;
@@ -26,7 +30,7 @@ const AHEAD: usize = 4;
 /// Options of `report reconcile`.
 #[derive(Debug, clap::Args)]
 pub struct ReconcileArgs {
-    /// The invoice, as CSV with a header
+    /// The invoice: delimited text with a header, such as CSV
     #[arg(long, value_name = "FILE")]
     pub invoice: PathBuf,
     /// The month that it bills (UTC) [default: the one in which most of its recordings began]
@@ -47,6 +51,29 @@ pub struct ReconcileArgs {
     /// Its column with the billed minutes, if it has one
     #[arg(long, value_name = "NAME")]
     pub minutes_column: Option<String>,
+    /// Its text encoding, such as utf-8, utf-16le or windows-1252 [default: detected]
+    #[arg(long, value_name = "NAME", value_parser = encoding)]
+    pub encoding: Option<&'static Encoding>,
+    /// The character between its fields, or `tab` [default: detected]
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+    /// The line of its header, from 1 [default: the first line with the named columns]
+    #[arg(long, value_name = "LINE")]
+    pub header_line: Option<u64>,
+    /// Read amounts as 1,234.50 [default: detected]
+    #[arg(long, conflicts_with = "decimal_comma")]
+    pub decimal_point: bool,
+    /// Read amounts as 1.234,50 [default: detected]
+    #[arg(long)]
+    pub decimal_comma: bool,
+    /// Expected sum in US dollars of fees, credits and other lines without a recording
+    #[arg(
+        long,
+        value_name = "USD",
+        default_value = "0",
+        allow_negative_numbers = true
+    )]
+    pub other_charges: Usd,
     /// A bridge to read; CSV and JSON carry the differences, exact
     #[arg(long, value_enum, default_value_t = ReconcileOutput::Table)]
     pub output: ReconcileOutput,
@@ -60,14 +87,33 @@ pub enum ReconcileOutput {
     Json,
 }
 
-/// Compares, and says by the exit code whether the two sums differ by rounding at most.
+fn encoding(name: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(name.as_bytes())
+        .filter(|encoding| encoding.name() != "replacement")
+        .ok_or_else(|| "unknown encoding; such as utf-8, utf-16le, windows-1252".to_owned())
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [b'"' | b'\r' | b'\n' | 0] => Err("cannot delimit fields".to_owned()),
+        [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() => Ok(*byte),
+        _ => Err("one character such as `;`, or `tab`".to_owned()),
+    }
+}
+
+/// Compares, and returns by the exit code whether the two sums differ by rounding at most.
 pub(in crate::cli) async fn run(
     pool: &PgPool,
     args: &ReconcileArgs,
     out: &mut dyn io::Write,
 ) -> anyhow::Result<Exit> {
     let mut comparison = Comparison::begin(pool).await?;
-    let others = take_in(&mut comparison, args).await?;
+    let taken = take_in(&mut comparison, args).await?;
+    let others = taken.others;
+    if comparison.known().await? == 0 {
+        return Err(nothing_compared(args, &others, taken.first_id.as_deref()).into());
+    }
     let project = args.project.as_deref();
     let (month, mut notes) = match args.month {
         Some(month) => (month, Vec::new()),
@@ -77,28 +123,56 @@ pub(in crate::cli) async fn run(
         notes.extend(several(&comparison.projects(month).await?));
     }
     let bridge = comparison.bridge(month, project).await?;
-    match args.output {
-        ReconcileOutput::Table => {
-            write_notes(&notes, out)?;
-            if !notes.is_empty() {
-                writeln!(out)?;
-            }
-            write_bridge(&bridge, month, out)?;
-            write_others(&others, out)?;
-            write_differences(&mut comparison, out).await?;
+    let payable = Payable::of(&bridge, &others)?;
+    let accepted = Accepted {
+        other_charges_usd: args.other_charges.decimal(),
+    };
+    let objections = objections(&bridge, &others, &payable, accepted)?;
+    if args.output == ReconcileOutput::Table {
+        write_notes(&notes, out)?;
+        if !notes.is_empty() {
+            writeln!(out)?;
         }
-        ReconcileOutput::Csv => write_csv(&COLUMNS, comparison.differences(), out).await?,
-        ReconcileOutput::Json => write_json_array(&COLUMNS, comparison.differences(), out).await?,
-    }
-    if args.output != ReconcileOutput::Table {
-        write_notes(&notes, &mut io::stderr())?;
-        write_others(&others, &mut io::stderr())?;
+        bridge::write(&bridge, &others, &payable, month, out)?;
+        bridge::write_verdict(&bridge, &objections, out)?;
+        bridge::write_lines(&bridge, &others, out)?;
+        bridge::write_differences(comparison.differences(), &others, out).await?;
+    } else {
+        let listed = others.listed.iter().map(|charge| Ok(charge_row(charge)));
+        let rows = comparison.differences().chain(stream::iter(listed));
+        match args.output {
+            ReconcileOutput::Csv => write_csv(&COLUMNS, rows, out).await?,
+            _ => write_json_array(&COLUMNS, rows, out).await?,
+        }
+        let mut stderr = io::stderr();
+        write_notes(&notes, &mut stderr)?;
+        bridge::write_verdict(&bridge, &objections, &mut stderr)?;
+        bridge::write_lines(&bridge, &others, &mut stderr)?;
     }
     comparison.end().await?;
-    Ok(if bridge.closes() {
+    Ok(if objections.is_empty() {
         Exit::Done
     } else {
         Exit::Failed
+    })
+}
+
+/// That the file and the ledger have no recording in common.
+fn nothing_compared(
+    args: &ReconcileArgs,
+    others: &OtherLines,
+    first_id: Option<&str>,
+) -> UsageError {
+    let column = printable(&args.id_column);
+    UsageError(match first_id.or(others.foreign_id.as_deref()) {
+        Some(id) => format!(
+            "compare the invoice: no line names a recording of the ledger; column `{column}` has \
+             for example `{id}`; name the right column with --id-column, or use the database of \
+             the billed project"
+        ),
+        None => format!(
+            "compare the invoice: column `{column}` has no ID; name the right one with --id-column"
+        ),
     })
 }
 
@@ -106,8 +180,8 @@ pub(in crate::cli) async fn run(
 fn infer(months: &[(Month, i64)]) -> Result<(Month, Vec<String>), UsageError> {
     match *months {
         [] => Err(UsageError(
-            "no recording of the invoice is known here with the month in which it began; name the \
-             month that it bills with --month YYYY-MM"
+            "find the billed month: no recording of the invoice has a known start; name the month \
+             with --month YYYY-MM"
                 .to_owned(),
         )),
         [(one, number), (other, same), ..] if number == same => Err(UsageError(format!(
@@ -145,120 +219,65 @@ fn several(projects: &[String]) -> Option<String> {
     })
 }
 
-/// Reads the file beside the database's work.
-async fn take_in(comparison: &mut Comparison, args: &ReconcileArgs) -> anyhow::Result<OtherLines> {
+/// What was read beside the lines about recordings.
+struct Taken {
+    others: OtherLines,
+    first_id: Option<String>,
+}
+
+/// Reads the file while the database takes its lines.
+async fn take_in(comparison: &mut Comparison, args: &ReconcileArgs) -> anyhow::Result<Taken> {
     let path = args.invoice.display().to_string();
-    let file = File::open(&args.invoice)
+    let mut file = File::open(&args.invoice)
         .map_err(|error| UsageError(format!("read the invoice {path}: {error}")))?;
+    let format = format_of(args);
+    let (found, mut lines) = mpsc::channel::<Vec<InvoiceLine>>(AHEAD);
+    let reading = tokio::task::spawn_blocking(move || -> Result<OtherLines, InvoiceError> {
+        let dialect = Dialect::detect(&mut file, &format)?;
+        writeln!(io::stderr(), "read as {dialect}").map_err(InvoiceError::Read)?;
+        read_invoice(&mut file, &format, &dialect, |lines| {
+            found.blocking_send(lines).is_ok()
+        })
+    });
+    let mut first_id = None;
+    while let Some(lines) = lines.recv().await {
+        if first_id.is_none() {
+            first_id = lines.first().map(|line| line.recording_id.to_string());
+        }
+        comparison.add(&lines).await?;
+    }
+    let read = reading.await.context("read the invoice")?;
+    let others = read.map_err(|error| UsageError(format!("{path}: {error}")))?;
+    Ok(Taken { others, first_id })
+}
+
+fn format_of(args: &ReconcileArgs) -> Format {
     let length = match (&args.seconds_column, &args.minutes_column) {
         (Some(column), _) => Some((column, 1)),
         (None, Some(column)) => Some((column, 60)),
         (None, None) => None,
     };
-    let columns = Columns {
-        recording_id: args.id_column.clone(),
-        amount: args.amount_column.clone(),
-        length: length.map(|(column, seconds_each)| Length {
-            column: column.clone(),
-            seconds_each: Decimal::from(seconds_each),
-        }),
+    let decimal = match (args.decimal_point, args.decimal_comma) {
+        (true, _) => Some(DecimalSign::Point),
+        (_, true) => Some(DecimalSign::Comma),
+        _ => None,
     };
-    let (found, mut lines) = mpsc::channel::<Vec<InvoiceLine>>(AHEAD);
-    let reading = tokio::task::spawn_blocking(move || {
-        read_invoice(file, &columns, |lines| found.blocking_send(lines).is_ok())
-    });
-    while let Some(lines) = lines.recv().await {
-        comparison.add(&lines).await?;
+    Format {
+        columns: Columns {
+            recording_id: args.id_column.clone(),
+            amount: args.amount_column.clone(),
+            length: length.map(|(column, seconds_each)| Length {
+                column: column.clone(),
+                seconds_each: Decimal::from(seconds_each),
+            }),
+        },
+        encoding: args.encoding,
+        delimiter: args.delimiter,
+        decimal,
+        header_line: args.header_line,
     }
-    let read = reading.await.context("read the invoice")?;
-    read.map_err(|error: InvoiceError| UsageError(format!("{path}: {error}")).into())
 }
 
 fn write_notes(notes: &[String], out: &mut dyn io::Write) -> io::Result<()> {
     notes.iter().try_for_each(|note| writeln!(out, "{note}"))
-}
-
-fn write_bridge(bridge: &Bridge, month: Month, out: &mut dyn io::Write) -> io::Result<()> {
-    let line = |what: &str, recordings: i64, amount: Decimal, meaning: &str| {
-        let (recordings, amount) = (recordings.to_string(), amount.to_string());
-        vec![what.to_owned(), recordings, amount, meaning.to_owned()]
-    };
-    let mut rows = vec![line(
-        &format!("our costs of {month}"),
-        bridge.our_recordings,
-        bridge.ours_usd,
-        "",
-    )];
-    for step in &bridge.steps {
-        let (what, meaning) = (step.discrepancy.as_str(), step.discrepancy.meaning());
-        rows.push(line(what, step.recordings, step.difference_usd, meaning));
-    }
-    rows.push(line(
-        "the invoice",
-        bridge.invoice_lines,
-        bridge.invoice_usd,
-        "",
-    ));
-    writeln!(
-        out,
-        "{}",
-        human::table(&["", "recordings", "USD", ""], &[1, 2], rows)
-    )?;
-    let verdict = if bridge.closes() {
-        "nothing but rounding lies between the two"
-    } else {
-        "the two do not agree"
-    };
-    writeln!(out, "\n{} match; {verdict}", bridge.matched)
-}
-
-fn write_others(others: &OtherLines, out: &mut dyn io::Write) -> io::Result<()> {
-    if others.lines > 0 {
-        let lines = i64::try_from(others.lines).unwrap_or(i64::MAX);
-        writeln!(
-            out,
-            "not compared, because no recording is named: {}, {} USD",
-            human::count(lines, "line"),
-            others.amount_usd
-        )?;
-    }
-    Ok(())
-}
-
-/// The lines of the bridge one by one, the largest first.
-async fn write_differences(
-    comparison: &mut Comparison,
-    out: &mut dyn io::Write,
-) -> anyhow::Result<()> {
-    let mut rows = comparison.differences();
-    let mut is_first = true;
-    while let Some(row) = rows.next().await {
-        if is_first {
-            writeln!(
-                out,
-                "\n{:20}{:38}{:>8}  {:>16}{:>16}{:>16}",
-                "", "recording", "line", "ours", "invoice", "difference"
-            )?;
-            is_first = false;
-        }
-        writeln!(out, "{}", difference(&row?))?;
-    }
-    Ok(())
-}
-
-fn difference(row: &Row) -> String {
-    let text = |at: usize| {
-        let cell = row.get(at).map(Cell::to_csv);
-        cell.filter(|text| !text.is_empty())
-            .unwrap_or_else(|| "-".to_owned())
-    };
-    format!(
-        "{:20}{:38}{:>8}  {:>16}{:>16}{:>16}",
-        text(0),
-        text(1),
-        text(2),
-        text(4),
-        text(5),
-        text(6)
-    )
 }

@@ -2,9 +2,10 @@
 //! panic, what it says is bounded, safe to print and holds no secret, and what it accepts reads
 //! back the same. The fuzz targets demand the same (`tests/fuzz/`).
 
+use std::io::Cursor;
 use std::time::{Duration, SystemTime};
 
-use recording_archiver::finance::reconcile::{Columns, Length, read_invoice};
+use recording_archiver::finance::reconcile::{Columns, Dialect, Format, Length, read_invoice};
 use recording_archiver::fuzzing;
 use recording_archiver::money::Usd;
 use recording_archiver::recording::{Metadata, Recording, RecordingId};
@@ -230,24 +231,34 @@ fn retry_after(bytes: &[u8]) {
 }
 
 fn invoice(bytes: &[u8]) {
-    let columns = Columns {
-        recording_id: "id".to_owned(),
-        amount: "amount".to_owned(),
-        length: Some(Length {
-            column: "minutes".to_owned(),
-            seconds_each: Decimal::from(60),
-        }),
+    let format = Format {
+        columns: Columns {
+            recording_id: "id".to_owned(),
+            amount: "amount".to_owned(),
+            length: Some(Length {
+                column: "minutes".to_owned(),
+                seconds_each: Decimal::from(60),
+            }),
+        },
+        encoding: None,
+        delimiter: None,
+        decimal: None,
+        header_line: None,
     };
+    let mut file = Cursor::new(bytes);
     let mut lines = 0;
-    let read = read_invoice(bytes, &columns, |batch| {
-        lines += batch.len();
-        for line in batch {
-            demand_spelled_back(line.amount);
-        }
-        true
+    let read = Dialect::detect(&mut file, &format).and_then(|dialect| {
+        demand_printable(&dialect.to_string(), false);
+        read_invoice(&mut file, &format, &dialect, |batch| {
+            lines += batch.len();
+            for line in batch {
+                demand_spelled_back(line.amount);
+            }
+            true
+        })
     });
     match read {
-        Ok(others) => assert!(lines as u64 + others.lines <= bytes.len() as u64),
+        Ok(others) => assert!(lines as u64 + others.lines() <= bytes.len() as u64),
         Err(error) => {
             let said = error.to_string();
             assert!(said.len() <= 10_000, "{}", said.len());

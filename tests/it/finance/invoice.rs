@@ -9,9 +9,14 @@ use crate::harness::binary::{Binary, Ended};
 use crate::harness::world::World;
 use crate::seed::{Seed, execute};
 
-const MARCH: &str = "2026-03-10T12:00:00Z";
+pub(super) const MARCH: &str = "2026-03-10T12:00:00Z";
 
-async fn seed(world: &World, number: u128, started_at: &'static str, cost: Option<&'static str>) {
+pub(super) async fn seed(
+    world: &World,
+    number: u128,
+    started_at: &'static str,
+    cost: Option<&'static str>,
+) {
     let seed = Seed {
         number,
         status: Some("completed"),
@@ -23,11 +28,11 @@ async fn seed(world: &World, number: u128, started_at: &'static str, cost: Optio
     seed.insert(&world.pool).await;
 }
 
-fn id(number: u128) -> Uuid {
+pub(super) fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
-async fn reconcile(world: &World, invoice: &str, more: &[&str]) -> Ended {
+pub(super) async fn reconcile(world: &World, invoice: impl AsRef<[u8]>, more: &[&str]) -> Ended {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("invoice.csv");
     fs::write(&file, invoice).unwrap();
@@ -37,7 +42,7 @@ async fn reconcile(world: &World, invoice: &str, more: &[&str]) -> Ended {
     Binary::of(world).run(&words).await
 }
 
-const IN_MARCH: [&str; 2] = ["--month", "2026-03"];
+pub(super) const IN_MARCH: [&str; 2] = ["--month", "2026-03"];
 
 #[tokio::test]
 async fn an_invoice_that_agrees_but_for_rounding_closes() {
@@ -45,23 +50,26 @@ async fn an_invoice_that_agrees_but_for_rounding_closes() {
     seed(&world, 1, MARCH, Some("0.0523")).await;
     seed(&world, 2, MARCH, Some("0.10")).await;
     let invoice = format!(
-        "recording_id,amount\n{},$0.05\n{},0.1\nTax,1.00\n",
+        "recording_id,amount\n{},$0.05\n{},0.1\nTax,0.03\n",
         id(1),
         id(2)
     );
     let run = reconcile(&world, &invoice, &IN_MARCH).await;
     assert_eq!(run.code, Some(0), "{run:?}");
     insta::assert_snapshot!(run.stdout, @r"
-                          recordings      USD
-    our costs of 2026-03           2   0.1523
-    rounding                       1  -0.0023  the invoice rounds
-    the invoice                    2     0.15
+                          number      USD
+    our costs of 2026-03       2   0.1523
+    rounding                   1  -0.0023  the invoice rounds
+    invoice: recordings        2     0.15
+    invoice: tax               1     0.03
+    invoice: payable                 0.18  sum of the lines; the invoice states no total
 
-    1 match; nothing but rounding lies between the two
-    not compared, because no recording is named: 1 line, 1.00 USD
+    1 match; the invoice agrees but for rounding
+    lines of the invoice: 2 recordings, 1 tax
 
                         recording                                 line              ours         invoice      difference
     rounding            00000000-0000-0000-0000-000000000001         2            0.0523            0.05         -0.0023
+    tax                 Tax                                          4                 -            0.03               -
     ");
 }
 
@@ -130,20 +138,23 @@ async fn every_difference_has_its_kind_and_the_bridge_is_exact() {
     let run = reconcile(&world, &invoice, &columns).await;
     assert_eq!(run.code, Some(1), "{run:?}");
     insta::assert_snapshot!(run.stdout, @r"
-                          recordings      USD
-    our costs of 2026-03           7   2.1523
-    rounding                       1  -0.0023  the invoice rounds
-    late_change                    1     0.05  the cost changed after the month had ended; the invoice has the former one
-    duplicate                      1     0.30  on the invoice more than once
-    units_differ                   1     0.40  another length was billed
-    rate_differs                   1     0.25  the same length at another price
-    outside_period                 1     7.00  began in another month by our records
-    cost_unknown                   1     0.01  we know the recording, but the provider's API stated no cost
-    missing_in_ours                1     1.11  on the invoice, and unknown to us
-    missing_on_invoice             1    -0.60  ours of this month, and not on the invoice
-    the invoice                   10    10.67
+                          number      USD
+    our costs of 2026-03       7   2.1523
+    rounding                   1  -0.0023  the invoice rounds
+    late_change                1     0.05  the cost changed after the month had ended; the invoice has the former one
+    duplicate                  1     0.30  on the invoice more than once
+    units_differ               1     0.40  another length was billed
+    rate_differs               1     0.25  the same length at another price
+    outside_period             1     7.00  began in another month by our records
+    cost_unknown               1     0.01  we know the recording, but the provider's API stated no cost
+    missing_in_ours            1     1.11  on the invoice, and unknown to us
+    missing_on_invoice         1    -0.60  ours of this month, and not on the invoice
+    invoice: recordings       10    10.67
+    invoice: payable                10.67  sum of the lines; the invoice states no total
 
-    1 match; the two do not agree
+    1 match; the invoice does not agree:
+      8 recordings differ by more than rounding
+    lines of the invoice: 10 recordings
 
                         recording                                 line              ours         invoice      difference
     outside_period      00000000-0000-0000-0000-00000000000a        10                 7            7.00            7.00
@@ -264,10 +275,7 @@ async fn the_month_is_that_of_most_recordings_unless_it_is_named() {
     reconcile(&world, &unknown, &[])
         .await
         .demand_code(2)
-        .demand_error(&[
-            "no recording of the invoice is known here",
-            "--month YYYY-MM",
-        ]);
+        .demand_error(&["no line names a recording", "--id-column"]);
 }
 
 #[tokio::test]
