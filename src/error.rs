@@ -35,7 +35,7 @@ pub enum ErrorKind {
     BadMetadata,
     /// The media link leads where this process must not go.
     LinkRefused,
-    /// The media link died before the transfer was done.
+    /// The media host does not accept the link, or no longer.
     LinkExpired,
     /// The media host cannot be reached or answers with an error.
     MediaUnavailable,
@@ -206,7 +206,9 @@ impl ErrorKind {
             Self::LinkRefused => {
                 "the link leads to a private address or is not https: see signalwire.allow_private_media"
             }
-            Self::LinkExpired => "nothing: the next attempt asks for a fresh link",
+            Self::LinkExpired => {
+                "nothing if the link expired: the next attempt requests a fresh one; for another code in the message, see the provider's status"
+            }
             Self::MediaUnavailable => "check the network to the media host; it is tried again",
             Self::NotMedia => {
                 "open the recording in the dashboard: the media host sends a document in its place"

@@ -39,6 +39,7 @@ mod http;
 mod limits;
 mod link;
 mod plan;
+mod refusal;
 mod source;
 mod window;
 

@@ -15,6 +15,7 @@ use super::error::TransferError;
 use super::guard::{GuardedResolver, LinkPolicy};
 use super::http::{HttpClient, HttpError, Response, address_of, chunk};
 use super::limits::{Limits, Traffic};
+use super::refusal::refusal;
 use crate::checkpoint::Validator;
 use crate::config::TransferConfig;
 use crate::retry::parse_retry_after;
@@ -136,18 +137,15 @@ impl MediaClient {
                     .and_then(|value| value.to_str().ok())
                     .and_then(|value| parse_retry_after(value, SystemTime::now())),
             }),
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::GONE) => {
-                Err(TransferError::Expired { status })
-            }
-            status if status.is_client_error() && self.says_expired(response).await => {
-                Err(TransferError::Expired { status })
+            status if status.is_client_error() => {
+                Err(refusal(status, &self.read_error(response).await))
             }
             status => Err(TransferError::Status { status }),
         }
     }
 
-    /// S3 says 403 for a dead link; others say 400 or 404 and explain in the body.
-    async fn says_expired(&self, mut response: Response) -> bool {
+    /// Returns as much of an error document as comes in time.
+    async fn read_error(&self, mut response: Response) -> BytesMut {
         let mut body = BytesMut::new();
         let reading = async {
             while body.len() < MAX_ERROR_BODY_BYTES
@@ -156,11 +154,8 @@ impl MediaClient {
                 body.extend_from_slice(&chunk);
             }
         };
-        // What came in time is judged.
         drop(tokio::time::timeout(self.idle_timeout, reading).await);
-        String::from_utf8_lossy(&body)
-            .to_ascii_lowercase()
-            .contains("expired")
+        body
     }
 }
 

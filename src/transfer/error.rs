@@ -16,6 +16,8 @@ pub enum TransferError {
     Refused(#[from] LinkRefused),
     #[error("the media link is dead ({status})")]
     Expired { status: StatusCode },
+    #[error("the media host denies the link ({status}, {code})")]
+    LinkDenied { status: StatusCode, code: String },
     #[error("the media host asks for fewer requests (429)")]
     Throttled { retry_after: Option<Duration> },
     #[error("the media host answers {status}")]
@@ -62,7 +64,7 @@ impl TransferError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Refused(_) => ErrorKind::LinkRefused,
-            Self::Expired { .. } => ErrorKind::LinkExpired,
+            Self::Expired { .. } | Self::LinkDenied { .. } => ErrorKind::LinkExpired,
             Self::Throttled { .. } => ErrorKind::Throttled,
             Self::Status { .. } | Self::Unreachable(_) | Self::WrongRange | Self::Endless => {
                 ErrorKind::MediaUnavailable
@@ -98,7 +100,10 @@ impl TransferError {
     /// Whether a fresh link may help in the middle of a transfer: the old one is refused, or
     /// answers with somebody's page.
     pub(super) const fn is_dead_link(&self) -> bool {
-        matches!(self, Self::Expired { .. } | Self::Document { .. })
+        matches!(
+            self,
+            Self::Expired { .. } | Self::LinkDenied { .. } | Self::Document { .. }
+        )
     }
 
     /// Whether the host may serve this request when it serves fewer at the same time: the
@@ -139,6 +144,7 @@ impl TransferError {
             | Self::Stalled { .. } => true,
             Self::Refused(_)
             | Self::Expired { .. }
+            | Self::LinkDenied { .. }
             | Self::Document { .. }
             | Self::DocumentBody { .. }
             | Self::SizeMismatch { .. }

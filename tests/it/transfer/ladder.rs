@@ -368,7 +368,7 @@ async fn next_recording_starts_at_the_rung_of_its_host() {
                 assert_eq!(requests[0].range, None, "{about}");
             }
             Some(Step::OneConnection) => assert_eq!(most, Some(1), "{about}"),
-            Some(Step::FewerConnections) => assert_eq!(most, Some(2), "{about}"),
+            Some(Step::FewerConnections) => assert!(most <= Some(2), "{about}"),
             _ => {}
         }
     }
