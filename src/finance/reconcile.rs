@@ -27,9 +27,9 @@ pub use verdict::{Accepted, Objection, Payable, objections};
 /// How a recording's line on the invoice and the ledger differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Discrepancy {
-    /// The same but for rounding to as many decimals as the invoice has.
+    /// The same but for half a unit of the last decimal of the invoice's line.
     Rounding,
-    /// The invoice has the cost that was known when the month ended; it changed later.
+    /// The invoice has a cost that the ledger held before.
     LateChange,
     /// The invoice has it more than once.
     Duplicate,
@@ -88,9 +88,7 @@ impl Discrepancy {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Rounding => "the invoice rounds",
-            Self::LateChange => {
-                "the cost changed after the month had ended; the invoice has the former one"
-            }
+            Self::LateChange => "the cost changed; the invoice has a former one",
             Self::Duplicate => "on the invoice more than once",
             Self::Units => "another length was billed",
             Self::Rate => "the same length at another price",
@@ -162,8 +160,9 @@ const COMPARE: &str = "-- finance::compare_invoice
     WITH theirs AS (
         SELECT recording_id, min(line) AS line, count(*) AS lines, sum(amount) AS amount,
                sum(seconds) AS seconds,
-               -- Of the whole invoice: a spreadsheet leaves out the zeros at the end.
-               (SELECT max(scale(amount)) FROM pg_temp.invoice) AS decimals
+               -- Half a unit of each line's last place. As text, because power() rounds to 16
+               -- decimals.
+               sum(least(('5e-' || scale(amount) + 1)::numeric, $3)) AS tolerance
           FROM pg_temp.invoice GROUP BY recording_id
     ), ours AS (
         SELECT recording_id, billing_month, cost_usd, duration_secs, true AS in_project,
@@ -189,21 +188,26 @@ const COMPARE: &str = "-- finance::compare_invoice
                WHEN NOT o.in_period THEN 'outside_period'
                WHEN o.cost_usd IS NULL THEN 'cost_unknown'
                WHEN o.cost_usd = t.amount THEN 'matched'
-               WHEN t.lines > 1 AND abs(t.amount - o.cost_usd * t.lines)
-                                    < t.lines * power(10::numeric, -t.decimals) THEN 'duplicate'
-               WHEN abs(o.cost_usd - t.amount) < power(10::numeric, -t.decimals) THEN 'rounding'
-               WHEN abs(e.cost_usd - t.amount) < power(10::numeric, -t.decimals) THEN 'late_change'
+               WHEN t.lines > 1 AND abs(t.amount - o.cost_usd * t.lines) <= t.tolerance
+                   THEN 'duplicate'
+               WHEN abs(o.cost_usd - t.amount) <= t.tolerance THEN 'rounding'
+               WHEN e.held_until IS NOT NULL THEN 'late_change'
                WHEN t.seconds IS NOT NULL AND t.seconds <> o.duration_secs THEN 'units_differ'
                WHEN t.seconds = o.duration_secs THEN 'rate_differs'
                ELSE 'amount_differs'
-           END AS discrepancy
+           END AS discrepancy, e.held_until
       FROM ours o
       FULL JOIN theirs t ON t.recording_id = o.recording_id
       LEFT JOIN LATERAL (
-               SELECT previous_cost_usd AS cost_usd FROM finance.cost_changes
-                WHERE recording_id = o.recording_id AND billing_month = $1 AND after_month_end
-                  AND o.cost_usd <> t.amount
-                ORDER BY observed_at LIMIT 1) e ON true";
+               -- As text: a time may be infinite.
+               SELECT CASE WHEN isfinite(observed_at)
+                           THEN to_char(observed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+                           ELSE observed_at::text END AS held_until
+                 FROM finance.cost_changes
+                WHERE recording_id = o.recording_id AND o.cost_usd <> t.amount
+                  AND (abs(previous_cost_usd - t.amount) <= t.tolerance
+                       OR abs(cost_usd - t.amount) <= t.tolerance)
+                ORDER BY observed_at DESC LIMIT 1) e ON true";
 
 impl Comparison {
     /// Begins with an empty invoice, on a connection of its own.
@@ -218,7 +222,7 @@ impl Comparison {
              CREATE TEMP TABLE compared
                  (recording_id uuid, line bigint, lines bigint, billing_month date,
                   in_period boolean, cost_usd numeric, amount numeric, difference numeric,
-                  discrepancy text)",
+                  discrepancy text, held_until text)",
         ] {
             sqlx::query(statement).execute(&mut *connection).await?;
         }
@@ -295,13 +299,20 @@ impl Comparison {
     }
 
     /// Holds what was taken in against the recordings of a month, of one project or of all.
-    pub async fn bridge(&mut self, month: Month, project_id: Option<&str>) -> sqlx::Result<Bridge> {
+    /// A line may differ by half a unit of its last place, and by `line_tolerance_usd`.
+    pub async fn bridge(
+        &mut self,
+        month: Month,
+        project_id: Option<&str>,
+        line_tolerance_usd: Decimal,
+    ) -> sqlx::Result<Bridge> {
         sqlx::query("-- finance::analyze_invoice\nANALYZE pg_temp.invoice")
             .execute(&mut *self.connection)
             .await?;
         sqlx::query(COMPARE)
             .bind(month.first_day())
             .bind(project_id)
+            .bind(line_tolerance_usd)
             .execute(&mut *self.connection)
             .await?;
         let sums = sqlx::query(
@@ -348,7 +359,7 @@ impl Comparison {
         sqlx::query(
             "-- finance::invoice_differences
              SELECT discrepancy, recording_id, line, billing_month, cost_usd::text AS cost_usd,
-                    amount::text AS amount, difference::text AS difference
+                    amount::text AS amount, difference::text AS difference, held_until
                FROM pg_temp.compared WHERE discrepancy <> 'matched'
               ORDER BY abs(difference) DESC, recording_id",
         )
@@ -375,6 +386,8 @@ fn cells(row: &PgRow) -> sqlx::Result<Row> {
         Cell::usd(row.try_get("cost_usd")?),
         Cell::usd(row.try_get("amount")?),
         Cell::usd(row.try_get("difference")?),
-        Cell::Null,
+        row.try_get::<Option<String>, _>("held_until")?
+            .map(|time| format!("held until {time} UTC"))
+            .into(),
     ])
 }

@@ -8,6 +8,7 @@ mod focus;
 mod invoice;
 mod invoice_charges;
 mod invoice_rows;
+mod invoice_tolerance;
 mod months;
 mod projects;
 mod rollup;

@@ -74,6 +74,12 @@ pub struct ReconcileArgs {
         allow_negative_numbers = true
     )]
     pub other_charges: Usd,
+    /// Maximum rounding per line in US dollars, and half a unit of the line's last decimal
+    #[arg(long, value_name = "USD", default_value = "0.005")]
+    pub line_tolerance: Usd,
+    /// Maximum sum of all roundings [default: 0.5 % of our costs, at least 0.05]
+    #[arg(long, value_name = "USD")]
+    pub max_rounding: Option<Usd>,
     /// A bridge to read; CSV and JSON carry the differences, exact
     #[arg(long, value_enum, default_value_t = ReconcileOutput::Table)]
     pub output: ReconcileOutput,
@@ -122,10 +128,13 @@ pub(in crate::cli) async fn run(
     if project.is_none() {
         notes.extend(several(&comparison.projects(month).await?));
     }
-    let bridge = comparison.bridge(month, project).await?;
+    let bridge = comparison
+        .bridge(month, project, args.line_tolerance.decimal())
+        .await?;
     let payable = Payable::of(&bridge, &others)?;
     let accepted = Accepted {
         other_charges_usd: args.other_charges.decimal(),
+        rounding_usd: args.max_rounding.map(Usd::decimal),
     };
     let objections = objections(&bridge, &others, &payable, accepted)?;
     if args.output == ReconcileOutput::Table {

@@ -11,6 +11,11 @@ use crate::money::Usd;
 /// No sales tax or telecommunications tax takes more; a line named tax that does is no tax.
 const TAX_PERCENT: u32 = 50;
 
+/// Roundings of one month may add up to this part of its costs.
+const ROUNDING_OF_COSTS: Decimal = Decimal::from_parts(5, 0, 0, false, 3);
+/// Or to this much, in US dollars.
+const ROUNDING_USD: Decimal = Decimal::from_parts(5, 0, 0, false, 2);
+
 /// What is to be paid, from the lines of the invoice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payable {
@@ -44,17 +49,20 @@ impl Payable {
     }
 }
 
-/// What is accepted beside rounding.
+/// What is accepted.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Accepted {
     /// The sum of fees, credits and other lines without a recording that is expected.
     pub other_charges_usd: Decimal,
+    /// The largest sum of roundings; `None`: half a percent of our costs, at least five cents.
+    pub rounding_usd: Option<Decimal>,
 }
 
 /// One reason why the invoice and the ledger do not agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Objection {
     Recordings(i64),
+    Rounding { usd: Decimal, at_most: Decimal },
     Charges { usd: Decimal, accepted: Decimal },
     Tax(Decimal),
     Total { line: u64, unexplained_usd: Decimal },
@@ -67,6 +75,12 @@ impl fmt::Display for Objection {
             Self::Recordings(number) => {
                 write!(f, "{number} recordings differ by more than rounding")
             }
+            Self::Rounding { usd, at_most } => write!(
+                f,
+                "roundings come to {usd} USD, more than {at_most}; once checked, accept them with \
+                 --max-rounding {}",
+                usd.abs()
+            ),
             Self::Charges { usd, accepted } => write!(
                 f,
                 "fees, credits and lines that are no recording come to {usd} USD, expected was \
@@ -102,6 +116,18 @@ pub fn objections(
     let differing: i64 = beyond_rounding.map(|step| step.recordings).sum();
     if differing > 0 {
         objections.push(Objection::Recordings(differing));
+    }
+    let rounded = bridge
+        .steps
+        .iter()
+        .find(|step| step.discrepancy == Discrepancy::Rounding);
+    let usd = rounded.map_or(Decimal::ZERO, |step| step.difference_usd);
+    let at_most = accepted.rounding_usd.unwrap_or_else(|| {
+        let part = bridge.ours_usd.abs().checked_mul(ROUNDING_OF_COSTS);
+        part.unwrap_or(Decimal::MAX).max(ROUNDING_USD).normalize()
+    });
+    if usd.abs() > at_most {
+        objections.push(Objection::Rounding { usd, at_most });
     }
     let mut usd = Decimal::ZERO;
     let mut charged = 0;

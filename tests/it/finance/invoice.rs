@@ -141,7 +141,7 @@ async fn every_difference_has_its_kind_and_the_bridge_is_exact() {
                           number      USD
     our costs of 2026-03       7   2.1523
     rounding                   1  -0.0023  the invoice rounds
-    late_change                1     0.05  the cost changed after the month had ended; the invoice has the former one
+    late_change                1     0.05  the cost changed; the invoice has a former one
     duplicate                  1     0.30  on the invoice more than once
     units_differ               1     0.40  another length was billed
     rate_differs               1     0.25  the same length at another price
@@ -163,7 +163,7 @@ async fn every_difference_has_its_kind_and_the_bridge_is_exact() {
     units_differ        00000000-0000-0000-0000-000000000005         7              0.40            0.80            0.40
     duplicate           00000000-0000-0000-0000-000000000004         5              0.30            0.60            0.30
     rate_differs        00000000-0000-0000-0000-000000000006         8              0.50            0.75            0.25
-    late_change         00000000-0000-0000-0000-000000000003         4              0.20            0.25            0.05
+    late_change         00000000-0000-0000-0000-000000000003         4              0.20            0.25            0.05  held until 2026-04-02 00:00 UTC
     cost_unknown        00000000-0000-0000-0000-000000000007         9                 -            0.01            0.01
     rounding            00000000-0000-0000-0000-000000000001         2            0.0523            0.05         -0.0023
     ");

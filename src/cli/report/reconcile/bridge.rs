@@ -172,7 +172,8 @@ fn difference(row: &Row) -> String {
     let subject = text(1)
         .or_else(|| text(7))
         .unwrap_or_else(|| "-".to_owned());
-    format!(
+    let remark = text(1).and(text(7)).map(|text| format!("  {text}"));
+    let line = format!(
         "{:20}{:38}{:>8}  {:>16}{:>16}{:>16}",
         shown(0),
         subject,
@@ -180,5 +181,6 @@ fn difference(row: &Row) -> String {
         shown(4),
         shown(5),
         shown(6)
-    )
+    );
+    line + &remark.unwrap_or_default()
 }
