@@ -115,8 +115,8 @@ enum ReportCommand {
     Focus(report::FocusArgs),
     /// Costs of a month that changed after it had ended
     Changes(report::changes::ChangesArgs),
-    /// Hold an invoice against the ledger, and bridge from our sum to theirs
-    Reconcile(report::reconcile::ReconcileArgs),
+    /// Compare an invoice with the ledger, and bridge between the two sums
+    Reconcile(Box<report::reconcile::ReconcileArgs>),
 }
 
 impl Cli {

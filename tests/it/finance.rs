@@ -9,6 +9,7 @@ mod invoice;
 mod invoice_charges;
 mod invoice_rows;
 mod invoice_tolerance;
+mod invoice_units;
 mod months;
 mod projects;
 mod rollup;

@@ -9,13 +9,13 @@ use encoding_rs::Encoding;
 use futures_util::{StreamExt as _, stream};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
-use tokio::sync::mpsc;
 
 use crate::cli::exit::{Exit, UsageError};
 use crate::cli::human;
 use crate::finance::reconcile::{
-    Accepted, COLUMNS, Columns, Comparison, DecimalSign, Dialect, Format, InvoiceError,
-    InvoiceLine, Length, OtherLines, Payable, charge_row, objections, read_invoice,
+    Accepted, Columns, CompareError, Comparison, DecimalSign, Dialect, Format, InvoiceError,
+    Length, LineSorter, Lines, OtherLines, Payable, Unit, charge_row, columns, objections,
+    read_invoice,
 };
 use crate::finance::report::Month;
 use crate::finance::report::export::{write_csv, write_json_array};
@@ -23,9 +23,6 @@ use crate::money::Usd;
 use crate::printable::printable;
 
 mod bridge;
-
-/// Batches of lines that are read ahead.
-const AHEAD: usize = 4;
 
 /// Options of `report reconcile`.
 #[derive(Debug, clap::Args)]
@@ -42,6 +39,9 @@ pub struct ReconcileArgs {
     /// Its column with the recording IDs
     #[arg(long, value_name = "NAME", default_value = "recording_id")]
     pub id_column: String,
+    /// Its column with the room session IDs, if it bills by session
+    #[arg(long, value_name = "NAME", conflicts_with = "id_column")]
+    pub session_column: Option<String>,
     /// Its column with the amounts in US dollars
     #[arg(long, value_name = "NAME", default_value = "amount")]
     pub amount_column: String,
@@ -114,23 +114,27 @@ pub(in crate::cli) async fn run(
     args: &ReconcileArgs,
     out: &mut dyn io::Write,
 ) -> anyhow::Result<Exit> {
-    let mut comparison = Comparison::begin(pool).await?;
-    let taken = take_in(&mut comparison, args).await?;
-    let others = taken.others;
-    if comparison.known().await? == 0 {
-        return Err(nothing_compared(args, &others, taken.first_id.as_deref()).into());
-    }
+    let Taken { others, lines } = take_in(args).await?;
+    let nothing = nothing_compared(args, &others, &lines);
+    let mut comparison = Comparison::begin(pool, unit(args), lines).await?;
     let project = args.project.as_deref();
-    let (month, mut notes) = match args.month {
-        Some(month) => (month, Vec::new()),
-        None => infer(&comparison.months(project).await?)?,
+    let (month, mut notes) = if let Some(month) = args.month {
+        (month, Vec::new())
+    } else {
+        let began = comparison.months(project).await?;
+        if began.known == 0 {
+            return Err(nothing.into());
+        }
+        infer(&began.months, unit(args))?
     };
     if project.is_none() {
         notes.extend(several(&comparison.projects(month).await?));
     }
-    let bridge = comparison
-        .bridge(month, project, args.line_tolerance.decimal())
-        .await?;
+    let line_tolerance = args.line_tolerance.decimal();
+    let bridge = comparison.bridge(month, project, line_tolerance).await?;
+    if bridge.known == 0 {
+        return Err(nothing.into());
+    }
     let payable = Payable::of(&bridge, &others)?;
     let accepted = Accepted {
         other_charges_usd: args.other_charges.decimal(),
@@ -147,11 +151,12 @@ pub(in crate::cli) async fn run(
         bridge::write_lines(&bridge, &others, out)?;
         bridge::write_differences(comparison.differences(), &others, out).await?;
     } else {
+        let columns = columns(unit(args));
         let listed = others.listed.iter().map(|charge| Ok(charge_row(charge)));
         let rows = comparison.differences().chain(stream::iter(listed));
         match args.output {
-            ReconcileOutput::Csv => write_csv(&COLUMNS, rows, out).await?,
-            _ => write_json_array(&COLUMNS, rows, out).await?,
+            ReconcileOutput::Csv => write_csv(&columns, rows, out).await?,
+            _ => write_json_array(&columns, rows, out).await?,
         }
         let mut stderr = io::stderr();
         write_notes(&notes, &mut stderr)?;
@@ -166,27 +171,40 @@ pub(in crate::cli) async fn run(
     })
 }
 
-/// That the file and the ledger have no recording in common.
-fn nothing_compared(
-    args: &ReconcileArgs,
-    others: &OtherLines,
-    first_id: Option<&str>,
-) -> UsageError {
-    let column = printable(&args.id_column);
-    UsageError(match first_id.or(others.foreign_id.as_deref()) {
+const fn unit(args: &ReconcileArgs) -> Unit {
+    match args.session_column {
+        Some(_) => Unit::Session,
+        None => Unit::Recording,
+    }
+}
+
+/// Returns the name of the column with the IDs, and the flag that names it.
+fn id_column(args: &ReconcileArgs) -> (&str, &'static str) {
+    match &args.session_column {
+        Some(column) => (column, "--session-column"),
+        None => (&args.id_column, "--id-column"),
+    }
+}
+
+/// Returns the error that the file and the ledger have nothing in common.
+fn nothing_compared(args: &ReconcileArgs, others: &OtherLines, lines: &Lines) -> UsageError {
+    let (column, flag) = id_column(args);
+    let column = printable(column);
+    let first_id = lines.first_id().map(|id| id.to_string());
+    UsageError(match first_id.or_else(|| others.foreign_id.clone()) {
         Some(id) => format!(
-            "compare the invoice: no line names a recording of the ledger; column `{column}` has \
-             for example `{id}`; name the right column with --id-column, or use the database of \
-             the billed project"
+            "compare the invoice: no line names a recording or session of the ledger; column \
+             `{column}` has for example `{id}`; name the right column with {flag}, or use the \
+             database of the billed project"
         ),
         None => format!(
-            "compare the invoice: column `{column}` has no ID; name the right one with --id-column"
+            "compare the invoice: column `{column}` has no ID; name the right one with {flag}"
         ),
     })
 }
 
-/// The month in which most of the invoice's recordings began, and that it was chosen.
-fn infer(months: &[(Month, i64)]) -> Result<(Month, Vec<String>), UsageError> {
+/// Returns the month in which most of the invoice began, and the note that it was chosen.
+fn infer(months: &[(Month, i64)], unit: Unit) -> Result<(Month, Vec<String>), UsageError> {
     match *months {
         [] => Err(UsageError(
             "find the billed month: no recording of the invoice has a known start; name the month \
@@ -200,7 +218,7 @@ fn infer(months: &[(Month, i64)]) -> Result<(Month, Vec<String>), UsageError> {
         [(month, number), ref others @ ..] => {
             let mut notes = vec![format!(
                 "Taken to bill {month}, in which {} of it began; --month names another.",
-                human::count(number, "recording")
+                human::count(number, unit.as_str())
             )];
             if !others.is_empty() {
                 let others = others
@@ -216,48 +234,50 @@ fn infer(months: &[(Month, i64)]) -> Result<(Month, Vec<String>), UsageError> {
     }
 }
 
-/// That an invoice is held against more than one project.
+/// Returns the note that the invoice is compared with several projects.
 fn several(projects: &[String]) -> Option<String> {
     (projects.len() > 1).then(|| {
         let named: Vec<_> = projects.iter().map(|project| printable(project)).collect();
         format!(
-            "Held against all {} projects of that month: {}; --project takes one of them.",
+            "Compared with all {} projects of that month: {}; --project selects one.",
             projects.len(),
             named.join(", ")
         )
     })
 }
 
-/// What was read beside the lines about recordings.
+/// What the file has.
 struct Taken {
     others: OtherLines,
-    first_id: Option<String>,
+    lines: Lines,
 }
 
-/// Reads the file while the database takes its lines.
-async fn take_in(comparison: &mut Comparison, args: &ReconcileArgs) -> anyhow::Result<Taken> {
+/// Reads and sorts the file on a thread that may block.
+async fn take_in(args: &ReconcileArgs) -> anyhow::Result<Taken> {
     let path = args.invoice.display().to_string();
     let mut file = File::open(&args.invoice)
         .map_err(|error| UsageError(format!("read the invoice {path}: {error}")))?;
     let format = format_of(args);
-    let (found, mut lines) = mpsc::channel::<Vec<InvoiceLine>>(AHEAD);
-    let reading = tokio::task::spawn_blocking(move || -> Result<OtherLines, InvoiceError> {
-        let dialect = Dialect::detect(&mut file, &format)?;
-        writeln!(io::stderr(), "read as {dialect}").map_err(InvoiceError::Read)?;
-        read_invoice(&mut file, &format, &dialect, |lines| {
-            found.blocking_send(lines).is_ok()
+    let reading = tokio::task::spawn_blocking(move || -> anyhow::Result<Taken> {
+        let named = |error: InvoiceError| UsageError(format!("{path}: {error}"));
+        let dialect = Dialect::detect(&mut file, &format).map_err(named)?;
+        writeln!(io::stderr(), "read as {dialect}")?;
+        let mut sorter = LineSorter::default();
+        let mut failed = None;
+        let others = read_invoice(&mut file, &format, &dialect, |lines| {
+            let pushed = lines.iter().try_for_each(|line| sorter.push(line));
+            failed = pushed.err();
+            failed.is_none()
         })
+        .map_err(named)?;
+        let lines = match failed {
+            Some(error) => Err(error),
+            None => sorter.sorted(),
+        };
+        let lines = lines.map_err(CompareError::Sort)?;
+        Ok(Taken { others, lines })
     });
-    let mut first_id = None;
-    while let Some(lines) = lines.recv().await {
-        if first_id.is_none() {
-            first_id = lines.first().map(|line| line.recording_id.to_string());
-        }
-        comparison.add(&lines).await?;
-    }
-    let read = reading.await.context("read the invoice")?;
-    let others = read.map_err(|error| UsageError(format!("{path}: {error}")))?;
-    Ok(Taken { others, first_id })
+    reading.await.context("read the invoice")?
 }
 
 fn format_of(args: &ReconcileArgs) -> Format {
@@ -273,7 +293,8 @@ fn format_of(args: &ReconcileArgs) -> Format {
     };
     Format {
         columns: Columns {
-            recording_id: args.id_column.clone(),
+            id: id_column(args).0.to_owned(),
+            id_flag: id_column(args).1,
             amount: args.amount_column.clone(),
             length: length.map(|(column, seconds_each)| Length {
                 column: column.clone(),

@@ -3,12 +3,12 @@
 use std::io::{Read, Seek};
 
 use rust_decimal::Decimal;
+use uuid::Uuid;
 
 use self::amount::{BadAmount, read_amount};
 use crate::human::count;
 use crate::money::Usd;
 use crate::printable::printable;
-use crate::recording::RecordingId;
 
 mod amount;
 pub(super) mod charges;
@@ -33,12 +33,13 @@ const QUOTED_CHARS: usize = 48;
 /// Lines that are handed on together.
 const BATCH: usize = 1000;
 
-/// One line about one recording.
+/// One line about one recording, or one session.
 #[derive(Debug, Clone, Copy)]
 pub struct InvoiceLine {
     /// In the file, from 1.
     pub number: u64,
-    pub recording_id: RecordingId,
+    /// Of a recording, or of what the column names.
+    pub id: Uuid,
     pub amount: Usd,
     pub seconds: Option<Decimal>,
 }
@@ -102,7 +103,7 @@ pub fn read_invoice(
         let id = field(dialect.places.id);
         let text = field(dialect.places.amount);
         let amount = read_amount(text, dialect.decimal);
-        let Ok(recording_id) = id.parse() else {
+        let Ok(id) = Uuid::try_parse(id) else {
             if !id.is_empty() && others.foreign_id.is_none() {
                 others.foreign_id = Some(quoted(id));
             }
@@ -150,7 +151,7 @@ pub fn read_invoice(
         };
         lines.push(InvoiceLine {
             number,
-            recording_id,
+            id,
             amount,
             seconds,
         });
@@ -207,7 +208,8 @@ mod tests {
     fn format() -> Format {
         Format {
             columns: Columns {
-                recording_id: "id".to_owned(),
+                id: "id".to_owned(),
+                id_flag: "--id-column",
                 amount: "amount".to_owned(),
                 length: Some(Length {
                     column: "minutes".to_owned(),

@@ -233,7 +233,8 @@ fn retry_after(bytes: &[u8]) {
 fn invoice(bytes: &[u8]) {
     let format = Format {
         columns: Columns {
-            recording_id: "id".to_owned(),
+            id: "id".to_owned(),
+            id_flag: "--id-column",
             amount: "amount".to_owned(),
             length: Some(Length {
                 column: "minutes".to_owned(),

@@ -297,13 +297,13 @@ async fn an_invoice_is_held_against_all_projects_or_one() {
     let run = reconcile(&world, &of_b, &IN_MARCH).await.demand_code(1);
     assert!(
         run.stdout.starts_with(
-            "Held against all 2 projects of that month: a, b; --project takes one of them.\n\n"
+            "Compared with all 2 projects of that month: a, b; --project selects one.\n\n"
         ) && run.stdout.contains("missing_on_invoice"),
         "{run:?}"
     );
     let one = ["--project", "b"];
     let run = reconcile(&world, &of_b, &one).await.demand_code(0);
-    assert!(!run.stdout.contains("Held against"), "{run:?}");
+    assert!(!run.stdout.contains("Compared with all"), "{run:?}");
     let both = format!("{of_b}{},1\n", id(1));
     reconcile(&world, &both, &IN_MARCH).await.demand_code(0);
     let run = reconcile(&world, &both, &one).await.demand_code(1);

@@ -12,7 +12,10 @@ const SHOWN: usize = 30;
 /// Which columns hold what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    pub recording_id: String,
+    /// Of recordings, or of sessions.
+    pub id: String,
+    /// The flag that names it.
+    pub id_flag: &'static str,
     pub amount: String,
     /// The length that was billed.
     pub length: Option<Length>,
@@ -30,7 +33,7 @@ impl Columns {
         let length = self.length.as_ref();
         let length = length.map(|it| (&*it.column, "--seconds-column or --minutes-column"));
         [
-            (&*self.recording_id, "--id-column"),
+            (&*self.id, self.id_flag),
             (&*self.amount, "--amount-column"),
         ]
         .into_iter()
@@ -74,7 +77,7 @@ impl Columns {
         let missing = self
             .wanted()
             .find(|(wanted, _)| positions(&row.fields, wanted).next().is_none());
-        let (wanted, flag) = missing.unwrap_or((&self.recording_id, "--id-column"));
+        let (wanted, flag) = missing.unwrap_or((&self.id, self.id_flag));
         let first = row.fields.iter().take(SHOWN).map(|field| quoted(field));
         InvoiceError::NoColumn {
             wanted: quoted(wanted),
