@@ -2,6 +2,7 @@
 
 mod access;
 mod changes;
+mod dialects;
 mod exact;
 mod exports;
 mod focus;
