@@ -14,11 +14,13 @@ use sqlx::{
 pub mod embedded;
 mod grants;
 mod migrate;
+mod schema;
 mod session;
 
 use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use grants::{Access, GrantError, MissingRights, grant, missing_rights};
-pub use migrate::{is_current, migrate};
+pub use migrate::migrate;
+pub use schema::{SchemaVersion, schema_version};
 
 /// Waiting for a free connection longer than this means that something is stuck.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,10 +69,23 @@ pub enum DatabaseError {
          as the owner of schema archiver, then `migrate --grant-service` for this role"
     )]
     MayNotMigrate(#[source] MigrateError),
+    #[error("the database has no schema yet; run `recording-archiver migrate`")]
+    NoSchema,
     #[error(
-        "the database was migrated by a newer version (migration {0}); upgrade recording-archiver on this host"
+        "the schema is older than this program (migration {applied}, needed {needed}); run \
+         `recording-archiver migrate`, or start the service of this version"
+    )]
+    Outdated { applied: i64, needed: i64 },
+    #[error(
+        "the schema needs a newer program (one that knows migration {0}); upgrade recording-archiver \
+         on this host"
     )]
     Newer(i64),
+    #[error(
+        "migration {0} was applied with other contents than this program knows; use the program that \
+         migrated this database, or another database"
+    )]
+    Altered(i64),
     #[error("another process has been migrating the database for {0:?}; look at pg_locks")]
     MigrationLocked(Duration),
 }
@@ -250,11 +265,4 @@ fn place(options: &PgConnectOptions) -> String {
 /// Text as Postgres can hold it: without U+0000.
 pub fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
-}
-
-/// Whether the views and tables are there at all, for commands that only look.
-pub async fn has_schema(pool: &PgPool) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT to_regclass('finance.recordings') IS NOT NULL")
-        .fetch_one(pool)
-        .await
 }

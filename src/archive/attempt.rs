@@ -104,6 +104,9 @@ impl Archiver {
         let mut story = pin!(async {
             let archived = self.archive(claim, notes, progress, &stop).await;
             if let Err(error) = &archived {
+                if error.stops_everything() {
+                    self.breaker.open(error.kind());
+                }
                 self.check_store_after(error).await;
             }
             archived

@@ -67,7 +67,7 @@ pub(super) async fn run(
         simulator.base_url(),
         session.config.data_dir.join("postgres").display()
     )?;
-    let database = session.database().await?;
+    let database = session.migrated().await?;
     let shown = show(&session, &database, &simulator, &shutdown, out).await;
     database.close().await;
     simulator.stop().await;

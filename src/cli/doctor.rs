@@ -6,7 +6,7 @@ use super::exit::{Exit, explain};
 use super::session::{Session, holder};
 use crate::archive::{ArchiveError, confirm_store};
 use crate::config::ChecksumMode;
-use crate::database::{self, Database};
+use crate::database::{self, Database, SchemaVersion};
 use crate::error::chain;
 use crate::printable::printable;
 use crate::storage::{Algorithm, Enforcement, PartSize, PartSizeAnswer, StorageError};
@@ -92,10 +92,26 @@ async fn database(
                 None => "as configured".to_owned(),
             };
             let version = version.unwrap_or_else(|_| "?".to_owned());
-            let schema = if database::is_current(database.pool()).await {
-                "schema up to date"
-            } else {
-                "schema NOT up to date (the next start, or `migrate`, brings it there)"
+            let schema = match database::schema_version(database.pool()).await {
+                Ok(SchemaVersion::Current) => "schema up to date".to_owned(),
+                Ok(SchemaVersion::Newer { applied }) => {
+                    format!("schema of a newer version (migration {applied}), compatible")
+                }
+                Ok(SchemaVersion::Missing) => {
+                    "no schema yet (`migrate`, or the start of the service, creates it)".to_owned()
+                }
+                Ok(SchemaVersion::Older { applied }) => format!(
+                    "schema of an older version (migration {applied}; `migrate`, or the start of the \
+                     service, upgrades it)"
+                ),
+                Ok(unusable @ (SchemaVersion::TooNew { .. } | SchemaVersion::Altered { .. })) => {
+                    if let Err(error) = unusable.demand_usable() {
+                        findings.bad(what, &explain(&error.into()), "see the message")?;
+                    }
+                    database.close().await;
+                    return Ok(None);
+                }
+                Err(error) => format!("schema not read: {error}"),
             };
             findings.good(what, &format!("Postgres {version}, {schema}, {place}"))?;
             rights(&database, findings).await?;

@@ -97,7 +97,10 @@ impl Exit {
             match cause.downcast_ref() {
                 Some(
                     DatabaseError::Url(_)
+                    | DatabaseError::NoSchema
+                    | DatabaseError::Outdated { .. }
                     | DatabaseError::Newer(_)
+                    | DatabaseError::Altered(_)
                     | DatabaseError::MayNotMigrate(_)
                     | DatabaseError::Refused { .. }
                     | DatabaseError::Multiplexed { .. },

@@ -106,7 +106,7 @@ pub(super) async fn migrate(
     args: &MigrateArgs,
     out: &mut impl Write,
 ) -> anyhow::Result<Exit> {
-    let database = session.database().await?;
+    let database = session.migrated().await?;
     writeln!(out, "the schema is up to date")?;
     let granted = grant_all(database.pool(), args, out).await;
     database.close().await;

@@ -69,7 +69,7 @@ pub(super) async fn run(session: &Session, args: &RunArgs, source: Source) -> an
 }
 
 async fn once(session: &Session, shutdown: &Shutdown) -> anyhow::Result<Exit> {
-    let database = session.database().await?;
+    let database = session.migrated().await?;
     let result = drain(session, &database, shutdown).await;
     database.close().await;
     result
@@ -295,7 +295,7 @@ async fn wait_for_database(
     let mut wait = Duration::from_secs(1);
     let mut told = false;
     loop {
-        match session.database().await {
+        match session.migrated().await {
             Ok(database) => return Ok(Some(database)),
             // What is put right at the other end needs no restart here.
             Err(

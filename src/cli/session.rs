@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use super::exit::UsageError;
 use crate::archive::{Archiver, Breaker, Policy};
 use crate::config::Config;
-use crate::database::{self, Database};
+use crate::database::{self, Database, DatabaseError};
 use crate::memory::MemoryBudget;
 use crate::queue::Queue;
 use crate::signalwire::SignalWire;
@@ -36,7 +36,7 @@ impl Session {
     }
 
     /// Connects, without touching the schema.
-    pub(super) async fn connect(&self) -> Result<Database, database::DatabaseError> {
+    pub(super) async fn connect(&self) -> Result<Database, DatabaseError> {
         let workers = u32::try_from(self.config.worker.concurrency).unwrap_or(u32::MAX);
         Database::open(
             self.config.database.url.as_ref(),
@@ -58,13 +58,8 @@ impl Session {
             .into());
         }
         let database = self.connect().await?;
-        match database::has_schema(database.pool()).await {
-            Ok(true) => Ok(database),
-            Ok(false) => {
-                database.close().await;
-                let cure = "the database has no schema yet; run `recording-archiver migrate`";
-                Err(UsageError(cure.to_owned()).into())
-            }
+        match usable(&database).await {
+            Ok(()) => Ok(database),
             Err(error) => {
                 database.close().await;
                 Err(error.into())
@@ -77,8 +72,29 @@ impl Session {
         self.config.data_dir.join("postgres").exists()
     }
 
+    /// Connects for a command that works on the queue. Only `migrate` and the service change a schema
+    /// that exists: hosts that are not upgraded yet use it too.
+    pub(super) async fn database(&self) -> Result<Database, DatabaseError> {
+        let database = self.connect().await?;
+        let ready = match usable(&database).await {
+            Err(DatabaseError::NoSchema) => database::migrate(database.pool()).await,
+            // The private one is this host's alone.
+            Err(DatabaseError::Outdated { .. }) if database.embedded().is_some() => {
+                database::migrate(database.pool()).await
+            }
+            usable => usable,
+        };
+        match ready {
+            Ok(()) => Ok(database),
+            Err(error) => {
+                database.close().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Connects and brings the schema up to date.
-    pub(super) async fn database(&self) -> Result<Database, database::DatabaseError> {
+    pub(super) async fn migrated(&self) -> Result<Database, DatabaseError> {
         let database = self.connect().await?;
         match database::migrate(database.pool()).await {
             Ok(()) => Ok(database),
@@ -104,7 +120,7 @@ impl Session {
         signalwire(&self.config)
     }
 
-    /// Connects, brings the schema up to date, and meanwhile sets up what else it takes to archive.
+    /// Connects, and meanwhile sets up what else it takes to archive.
     pub(super) async fn ready(&self) -> anyhow::Result<(Database, Archiver)> {
         let config = self.config.clone();
         // Each of them reads the machine's certificates.
@@ -134,6 +150,27 @@ impl Session {
         self.config.storage()?;
         Ok(())
     }
+}
+
+/// Demands a schema that this program works on.
+async fn usable(database: &Database) -> Result<(), DatabaseError> {
+    match database::schema_version(database.pool()).await {
+        Ok(version) => version.demand_usable(),
+        // A role of finance reads nothing of schema archiver.
+        Err(error) if is_forbidden(&error) => Ok(()),
+        Err(source) => Err(DatabaseError::Unreachable {
+            place: "the database".to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Whether the role lacks a right (`insufficient_privilege`).
+fn is_forbidden(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.as_deref() == Some("42501")
 }
 
 /// The ways to the world outside.

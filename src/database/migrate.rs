@@ -5,9 +5,10 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, SqlSafeStr};
 
+use super::schema::{SchemaVersion, schema_version};
 use super::{DatabaseError, greet};
 
-static MIGRATOR: Migrator = sqlx::migrate!();
+pub(super) static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Others may be migrating: they get this long.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);
@@ -24,10 +25,20 @@ const MIGRATIONS_TABLE: &str = "archiver._sqlx_migrations";
 /// Key of the advisory lock that migrations hold (the bytes of "recarch1").
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"recarch1");
 
-/// Brings the schema up to date. Processes that start at once wait for each other.
+/// Brings the schema up to date. Processes that start at once wait for each other. A schema that a later
+/// version has changed is left as it is, if this program works on it.
 pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
-    if is_current(pool).await {
-        return Ok(());
+    match schema_version(pool).await {
+        Ok(SchemaVersion::Current) => return Ok(()),
+        Ok(SchemaVersion::Newer { applied }) => {
+            tracing::info!(applied, "schema is newer than this program, and compatible");
+            return Ok(());
+        }
+        Ok(unusable @ (SchemaVersion::TooNew { .. } | SchemaVersion::Altered { .. })) => {
+            return unusable.demand_usable();
+        }
+        // The migration says what is wrong.
+        Ok(SchemaVersion::Missing | SchemaVersion::Older { .. }) | Err(_) => {}
     }
     let options = pool.connect_options();
     // A connection of its own: the lock must go with it, whatever happens, and building an index
@@ -36,22 +47,6 @@ pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
     let result = migrate_locked(&mut connection).await;
     drop(connection.close().await);
     result
-}
-
-/// Whether exactly this version's migrations are applied: the usual case, which needs no lock and
-/// no right to create anything.
-pub async fn is_current(pool: &PgPool) -> bool {
-    let applied: Result<Vec<(i64, Vec<u8>)>, _> = sqlx::query_as(
-        "SELECT version, checksum FROM archiver._sqlx_migrations WHERE success ORDER BY version",
-    )
-    .fetch_all(pool)
-    .await;
-    applied.is_ok_and(|applied| {
-        let known = MIGRATOR
-            .iter()
-            .map(|migration| (migration.version, migration.checksum.to_vec()));
-        known.eq(applied)
-    })
 }
 
 async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseError> {
@@ -85,6 +80,7 @@ async fn migrate_locked(connection: &mut PgConnection) -> Result<(), DatabaseErr
     );
     result.map_err(|error| match error {
         MigrateError::VersionMissing(version) => DatabaseError::Newer(version),
+        MigrateError::VersionMismatch(version) => DatabaseError::Altered(version),
         error if is_forbidden(&error) => DatabaseError::MayNotMigrate(error),
         error => DatabaseError::Migrate(error),
     })

@@ -25,6 +25,7 @@ mod service;
 mod simulate;
 mod usage;
 mod verify;
+mod versions;
 
 use std::time::Duration;
 

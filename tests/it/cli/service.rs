@@ -304,6 +304,9 @@ async fn an_api_that_is_down_opens_the_breaker_and_one_that_is_back_closes_it() 
     demand_status(&format!("{http}/readyz"), 200).await;
     demand_samples(0).await;
     for id in &ids {
+        settled(&world, *id).await;
+    }
+    for id in &ids {
         archived(&world, *id).await;
     }
     end(daemon).await;
