@@ -27,6 +27,7 @@ mod error;
 mod found;
 mod hashing;
 mod oddities;
+mod patience;
 mod pump;
 mod settle;
 mod store;

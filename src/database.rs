@@ -14,12 +14,14 @@ use sqlx::{
 pub mod embedded;
 mod grants;
 mod migrate;
+mod outage;
 mod schema;
 mod session;
 
 use embedded::{EmbeddedError, EmbeddedPostgres};
 pub use grants::{Access, GrantError, MissingRights, grant, missing_rights};
 pub use migrate::migrate;
+pub use outage::is_outage;
 pub use schema::{SchemaVersion, schema_version};
 
 /// Waiting for a free connection longer than this means that something is stuck.

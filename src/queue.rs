@@ -110,6 +110,11 @@ impl QueueError {
         }
     }
 
+    /// Whether the statement is worth another try.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if crate::database::is_outage(source))
+    }
+
     const fn database(operation: &'static str, source: sqlx::Error) -> Self {
         Self::Database { operation, source }
     }

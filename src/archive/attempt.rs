@@ -18,8 +18,6 @@ use crate::queue::{Claim, Failure, Outcome, QueueError, StoredObject};
 use crate::recording::RecordingId;
 use crate::transfer::TransferError;
 
-/// How long a database that is away is left alone before it is asked again.
-pub(super) const DATABASE_PAUSE: Duration = Duration::from_millis(500);
 /// How far a transfer is is written down this often, and with a short lease as often as that is
 /// renewed.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -71,7 +69,9 @@ impl Archiver {
         let bytes_fetched = progress.received_bytes();
         let (recording_id, attempt) = (claim.recording_id(), claim.attempt());
         progress.enter(Stage::Settle);
-        let settled = self.settle(claim, result, &notes, bytes_fetched).await;
+        let settled = self
+            .settle(claim, result, &notes, bytes_fetched, stop)
+            .await;
         let mut report = settled.unwrap_or_else(|error| Report {
             // Nothing was written: the lease runs out and the recording is claimed again.
             failure: Some(Failure {
@@ -125,18 +125,10 @@ impl Archiver {
         }
     }
 
-    /// Renews the lease now, and says the database's time. A database that is away for a moment is
-    /// asked again while the lease lasts: a transfer that is done is worth the wait.
+    /// Renews the lease now, and returns the database's time. Repeated during an outage: a transfer
+    /// that is done is worth the wait.
     pub(super) async fn confirm_lease(&self, claim: &Claim) -> Result<DateTime<Utc>, QueueError> {
-        let give_up_at = Instant::now() + self.queue.lease() / 2;
-        loop {
-            match self.queue.renew(claim).await {
-                Err(QueueError::Database { .. }) if Instant::now() < give_up_at => {
-                    tokio::time::sleep(DATABASE_PAUSE).await;
-                }
-                result => return result,
-            }
-        }
+        self.repeated(claim, || self.queue.renew(claim)).await
     }
 
     /// The database's time while the lease is ours for certain: it is asked again only if its last

@@ -1,6 +1,6 @@
 //! Before a byte is stored: does the recording stand under its key already?
 
-use super::{ArchiveError, Archiver, Job, Published};
+use super::{ArchiveError, Archiver, Job, Published, unless};
 use crate::digest::Fingerprint;
 use crate::queue::LeftUpload;
 use crate::storage::{Manifest, OwnObject};
@@ -22,7 +22,8 @@ impl Archiver {
         }
         // The row vouches for what was archived before: it was compared with its source then. The
         // manifest in the bucket does not: the writer of the object may have written that too.
-        let vouched = self.queue.vouched(job.claim).await?;
+        let vouched = self.repeated(job.claim, || self.queue.vouched(job.claim));
+        let vouched = unless(job.stop, vouched).await?;
         // What an operator accepted in another size than declared was accepted for good.
         let is_vouched_size = vouched.is_some_and(|vouched| vouched.size_bytes == found_bytes);
         if is_vouched_size

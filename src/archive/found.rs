@@ -157,7 +157,8 @@ impl Archiver {
         claim: &Claim,
         progress: &Progress,
     ) -> Result<Option<InStore>, ArchiveError> {
-        let Some(place) = self.queue.known_place(claim).await? else {
+        let place = self.repeated(claim, || self.queue.known_place(claim));
+        let Some(place) = place.await? else {
             return Ok(None);
         };
         if place.may_be_elsewhere {
@@ -171,7 +172,7 @@ impl Archiver {
             return Ok(None);
         }
         let id = claim.recording_id();
-        let vouched = self.queue.vouched(claim).await?;
+        let vouched = self.repeated(claim, || self.queue.vouched(claim)).await?;
         let now = self.time_under_lease(claim).await?;
         if let Some(vouched) = vouched {
             if self.storage.read_back(&key, vouched.size_bytes).await? != Some(vouched) {

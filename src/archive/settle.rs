@@ -1,11 +1,11 @@
-//! From the story's end to the row: attempt, row and ledger change in one transaction.
+//! From the story's end to the row: attempt, row and ledger change in one transaction, which is
+//! repeated as a whole when the database interrupts it.
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, Postgres, Transaction};
-use tokio::time::Instant;
+use sqlx::PgConnection;
+use tokio_util::sync::CancellationToken;
 
-use super::attempt::DATABASE_PAUSE;
 use super::verdict::{History, Verdict};
 use super::{ArchiveError, Archiver, Notes, Report};
 use crate::crash::CrashPoint;
@@ -13,6 +13,14 @@ use crate::error::{ErrorKind, chain};
 use crate::finance::ledger::{self, Observation, ObservedBy};
 use crate::queue::{self, Claim, Failure, Heard, Outcome, QueueError, StatedCost, StoredObject};
 use crate::recording::{Recording, RecordingStatus};
+
+/// How a claim ends. Decided once, however often its transaction is repeated: a verdict draws its
+/// delay at random and counts for the breaker.
+#[derive(Debug)]
+enum Ending {
+    Stored(StoredObject, Outcome),
+    NotStored(Failure, Verdict),
+}
 
 impl Archiver {
     /// Settles a claim by how its story ended, and writes down what the provider said meanwhile.
@@ -25,52 +33,116 @@ impl Archiver {
         result: Result<(StoredObject, Outcome), ArchiveError>,
         notes: &Notes,
         bytes_fetched: u64,
+        stop: &CancellationToken,
     ) -> Result<Report, QueueError> {
         CrashPoint::BeforeSettle.pass();
+        let ending = self.ending(&claim, result);
+        let mut patience = self.patience(&claim).until_stopped(stop);
+        let mut in_doubt = false;
+        let outcome = loop {
+            let written = self
+                .write(&claim, &ending, notes, bytes_fetched, &mut in_doubt)
+                .await;
+            let settled = match written {
+                // The answer to an earlier commit was lost, not the lease.
+                Err(QueueError::LeaseLost) if in_doubt => {
+                    let settled = self.queue.settled_as(&claim).await;
+                    settled.and_then(|outcome| outcome.ok_or(QueueError::LeaseLost))
+                }
+                written => written,
+            };
+            match settled {
+                Err(error) if patience.allows(&error).await => {}
+                settled => break settled?,
+            }
+        };
+        CrashPoint::AfterSettle.pass();
         let mut report = Report::new(claim.recording_id(), claim.attempt());
         report.bytes_fetched = bytes_fetched;
-        let mut tx = self.begin_while_leased().await?;
-        let lost = matches!(&result, Err(error) if error.kind() == ErrorKind::LeaseLost);
+        report.outcome = outcome;
+        match ending {
+            Ending::Stored(object, _) => {
+                self.breaker.note_success();
+                report.object = Some(object);
+            }
+            Ending::NotStored(failure, verdict) => {
+                report.failure = Some(failure);
+                report.halt = verdict == Verdict::Release { halt: true };
+                report.delay = match verdict {
+                    Verdict::RetryLater { delay } | Verdict::Defer { delay } => Some(delay),
+                    Verdict::HandOn if outcome == Outcome::Deferred => Some(Duration::ZERO),
+                    Verdict::HandOn | Verdict::Fail | Verdict::Release { .. } => None,
+                };
+            }
+        }
+        Ok(report)
+    }
+
+    fn ending(
+        &self,
+        claim: &Claim,
+        result: Result<(StoredObject, Outcome), ArchiveError>,
+    ) -> Ending {
+        let error = match result {
+            Ok((object, outcome)) => return Ending::Stored(object, outcome),
+            Err(error) => error,
+        };
+        let mut failure = Failure {
+            kind: error.kind(),
+            message: chain(&error),
+            mismatched_size_bytes: error.mismatched_size_bytes(),
+        };
+        let history = History::from(claim);
+        let is_open = self.breaker.note_failure(failure.kind);
+        let verdict = if is_open || error.stops_everything() {
+            Verdict::Release { halt: true }
+        } else {
+            let retry_after = error.retry_after();
+            self.policy
+                .verdict(&failure, history, retry_after, rand::random())
+        };
+        if verdict == Verdict::Fail {
+            self.policy.last_word(&mut failure, history);
+        }
+        Ending::NotStored(failure, verdict)
+    }
+
+    /// Writes everything, or nothing. `in_doubt` tells afterwards whether an error may hide a commit.
+    async fn write(
+        &self,
+        claim: &Claim,
+        ending: &Ending,
+        notes: &Notes,
+        bytes_fetched: u64,
+        in_doubt: &mut bool,
+    ) -> Result<Outcome, QueueError> {
+        let mut tx = self.queue.begin().await?;
+        let lost =
+            matches!(ending, Ending::NotStored(failure, _) if failure.kind == ErrorKind::LeaseLost);
         let recording = notes.recording.as_ref().filter(|_| !lost);
         let heard = match recording {
             Some(recording) => Some(self.heard(&mut tx, recording, notes).await?),
             None => None,
         };
-        match result {
-            Ok((object, outcome)) => {
-                let heard = heard.as_ref();
+        let outcome = match ending {
+            Ending::Stored(object, outcome) => {
+                let (claim, heard) = (claim.again(), heard.as_ref());
                 self.queue
-                    .complete(&mut tx, claim, heard, &object, outcome, bytes_fetched)
+                    .complete(&mut tx, claim, heard, object, *outcome, bytes_fetched)
                     .await?;
-                self.breaker.note_success();
-                report.outcome = outcome;
-                report.object = Some(object);
+                *outcome
             }
-            Err(error) => {
+            Ending::NotStored(failure, verdict) => {
                 if let Some(heard) = &heard {
-                    self.queue.describe(&mut tx, &claim, heard).await?;
+                    self.queue.describe(&mut tx, claim, heard).await?;
                 }
-                self.settle_failure(&mut tx, claim, &error, &mut report)
-                    .await?;
+                self.write_failure(&mut tx, claim.again(), failure, *verdict, bytes_fetched)
+                    .await?
             }
-        }
+        };
+        *in_doubt = true;
         queue::commit(tx, "settle").await?;
-        CrashPoint::AfterSettle.pass();
-        Ok(report)
-    }
-
-    /// Opens the settling transaction. A database that is away for a moment is asked again while
-    /// the lease lasts, because what is not settled is done again.
-    async fn begin_while_leased(&self) -> Result<Transaction<'static, Postgres>, QueueError> {
-        let give_up_at = Instant::now() + self.queue.lease() / 2;
-        loop {
-            match self.queue.begin().await {
-                Err(QueueError::Database { .. }) if Instant::now() < give_up_at => {
-                    tokio::time::sleep(DATABASE_PAUSE).await;
-                }
-                result => return result,
-            }
-        }
+        Ok(outcome)
     }
 
     /// What the provider said, its cost as the ledger has it from now on.
@@ -110,68 +182,49 @@ impl Archiver {
         Ok(heard)
     }
 
-    async fn settle_failure(
+    async fn write_failure(
         &self,
         connection: &mut PgConnection,
         claim: Claim,
-        error: &ArchiveError,
-        report: &mut Report,
-    ) -> Result<(), QueueError> {
-        let mut failure = Failure {
-            kind: error.kind(),
-            message: chain(error),
-            mismatched_size_bytes: error.mismatched_size_bytes(),
-        };
-        let history = History::from(&claim);
-        let is_open = self.breaker.note_failure(failure.kind);
-        let verdict = if is_open || error.stops_everything() {
-            Verdict::Release { halt: true }
-        } else {
-            let retry_after = error.retry_after();
-            self.policy
-                .verdict(&failure, history, retry_after, rand::random())
-        };
-        if verdict == Verdict::Fail {
-            self.policy.last_word(&mut failure, history);
-        }
-        let (queue, bytes_fetched) = (&self.queue, report.bytes_fetched);
-        (report.outcome, report.delay) = match verdict {
+        failure: &Failure,
+        verdict: Verdict,
+        bytes_fetched: u64,
+    ) -> Result<Outcome, QueueError> {
+        let queue = &self.queue;
+        match verdict {
             Verdict::RetryLater { delay } => {
                 queue
-                    .retry_later(connection, claim, &failure, delay, bytes_fetched)
+                    .retry_later(connection, claim, failure, delay, bytes_fetched)
                     .await?;
-                (Outcome::Retrying, Some(delay))
+                Ok(Outcome::Retrying)
             }
             Verdict::Defer { delay } => {
                 queue
-                    .defer(connection, claim, &failure, delay, bytes_fetched)
+                    .defer(connection, claim, failure, delay, bytes_fetched)
                     .await?;
-                (Outcome::Deferred, Some(delay))
+                Ok(Outcome::Deferred)
             }
-            Verdict::HandOn => match queue.hand_on(connection, claim, &failure).await? {
-                None => (Outcome::Deferred, Some(Duration::ZERO)),
+            Verdict::HandOn => match queue.hand_on(connection, claim, failure).await? {
+                None => Ok(Outcome::Deferred),
                 Some(claim) => {
                     queue
-                        .fail(connection, claim, &failure, bytes_fetched)
+                        .fail(connection, claim, failure, bytes_fetched)
                         .await?;
-                    (Outcome::Failed, None)
+                    Ok(Outcome::Failed)
                 }
             },
             Verdict::Fail => {
                 queue
-                    .fail(connection, claim, &failure, bytes_fetched)
+                    .fail(connection, claim, failure, bytes_fetched)
                     .await?;
-                (Outcome::Failed, None)
+                Ok(Outcome::Failed)
             }
             Verdict::Release { halt } => {
                 queue
-                    .release(connection, claim, &failure, halt, bytes_fetched)
+                    .release(connection, claim, failure, halt, bytes_fetched)
                     .await?;
-                report.halt = halt;
-                (Outcome::Released, None)
+                Ok(Outcome::Released)
             }
-        };
-        report.failure = Some(failure);
-        Ok(())
+        }
     }
 }

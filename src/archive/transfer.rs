@@ -39,7 +39,10 @@ impl Archiver {
         let mut left = Vec::new();
         if job.claim.has_left_uploads() {
             let object_url = self.storage.object_url(job.key);
-            left = self.queue.take_over_uploads(job.claim, &object_url).await?;
+            let taken = self.repeated(job.claim, || {
+                self.queue.take_over_uploads(job.claim, &object_url)
+            });
+            left = unless(job.stop, taken).await?;
         }
         if job.claim.follows_a_loss() {
             // Who dies between the store's answer and our record leaves one that is on none.
@@ -182,7 +185,8 @@ impl Archiver {
                 part_bytes: parts.part_bytes,
                 format_mismatch: format.mismatch,
             };
-            let remembered = self.queue.remember_upload(job.claim, &begun);
+            let remembered =
+                self.repeated(job.claim, || self.queue.remember_upload(job.claim, &begun));
             if let Err(error) = unless(job.stop, remembered).await {
                 // Nobody else can know of it.
                 if let Err(error) = upload.abort().await {
@@ -336,7 +340,7 @@ impl Archiver {
     }
 
     async fn discard(&self, job: &Job<'_>, upload_id: &str) -> Result<(), ArchiveError> {
-        self.queue.renew(job.claim).await?;
+        self.confirm_lease(job.claim).await?;
         self.storage.abort_upload(job.key, upload_id).await?;
         self.forget(job, upload_id).await;
         Ok(())

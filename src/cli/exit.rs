@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::report::CostsError;
 use crate::config::ConfigError;
 use crate::database::embedded::EmbeddedError;
-use crate::database::{DatabaseError, GrantError};
+use crate::database::{DatabaseError, GrantError, is_outage};
 use crate::error::{Disposition, ErrorKind};
 use crate::queue::QueueError;
 use crate::signalwire::ApiError;
@@ -117,7 +117,7 @@ impl Exit {
                 return Self::Usage;
             }
             if let Some(error) = cause.downcast_ref() {
-                return if is_unreachable(error) {
+                return if is_outage(error) {
                     Self::Later
                 } else {
                     Self::Failed
@@ -131,24 +131,6 @@ impl Exit {
 /// Whether another process does the rest.
 fn is_taken_over(cause: &(dyn std::error::Error + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(QueueError::WalkTaken))
-}
-
-/// Whether a database error means that the database could not be reached, or went away.
-fn is_unreachable(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        // Class 08 connection, 53 resources, 57 operator intervention (shut down, starting up).
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
-        _ => false,
-    }
 }
 
 /// An error with all its causes, each said once.

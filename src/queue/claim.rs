@@ -101,6 +101,14 @@ impl Claim {
         (since, confirmed.database_time + since)
     }
 
+    /// The same claim, for a settlement that may have to be repeated.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            confirmed: Mutex::new(*self.lock()),
+            ..*self
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Confirmed> {
         self.confirmed
             .lock()

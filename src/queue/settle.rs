@@ -39,6 +39,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    const ALL: [Self; 6] = [
+        Self::Archived,
+        Self::AlreadyArchived,
+        Self::Deferred,
+        Self::Retrying,
+        Self::Failed,
+        Self::Released,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Archived => "archived",
@@ -261,6 +270,23 @@ impl Queue {
         }
         finish_attempt(connection, &claim, Outcome::Deferred, Some(failure), 0).await?;
         Ok(None)
+    }
+
+    /// Returns how a claim was settled; `None` if it was not. Only the holder of a lease writes these
+    /// outcomes: an attempt that another worker closes is `lost`.
+    pub async fn settled_as(&self, claim: &Claim) -> Result<Option<Outcome>, QueueError> {
+        let outcome: Option<String> = sqlx::query_scalar!(
+            r#"-- queue::settled_as
+            SELECT outcome AS "outcome!" FROM archiver.attempts
+             WHERE recording_id = $1 AND lease_token = $2 AND outcome IS NOT NULL"#,
+            claim.recording_id().uuid(),
+            claim.lease_token(),
+        )
+        .fetch_optional(&self.pool)
+        .answered("look up how the attempt ended")
+        .await?;
+        let known = |outcome: &String| Outcome::ALL.into_iter().find(|it| it.as_str() == outcome);
+        Ok(outcome.as_ref().and_then(known))
     }
 }
 

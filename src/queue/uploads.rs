@@ -156,7 +156,10 @@ impl Queue {
                     size_bytes, validator, part_bytes, verified_by, format_mismatch)
             SELECT recording_id, lease_token, $3, $4, $5, $6, $7, $8, $9, $10, $11
               FROM archiver.recordings
-             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'"#,
+             WHERE recording_id = $1 AND lease_token = $2 AND state = 'in_progress'
+                -- Repeated because the answer was lost.
+                ON CONFLICT (recording_id, upload_id)
+                DO UPDATE SET lease_token = excluded.lease_token"#,
             claim.recording_id().uuid(),
             claim.lease_token(),
             begun.object_key,

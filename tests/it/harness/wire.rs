@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use sqlx::postgres::PgConnectOptions;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -26,8 +27,12 @@ enum State {
 pub(crate) struct Wire {
     address: SocketAddr,
     state: watch::Sender<State>,
+    lost_answer: LostAnswer,
     _stop: DropGuard,
 }
+
+/// The next answer with these bytes does not arrive: its connection breaks instead.
+type LostAnswer = Arc<Mutex<Option<&'static [u8]>>>;
 
 #[derive(Debug, Clone)]
 enum Target {
@@ -42,12 +47,19 @@ impl Wire {
         let (state, watching) = watch::channel(State::Whole);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
+        let lost_answer = LostAnswer::default();
+        let losing = Arc::clone(&lost_answer);
         let address = on_server_threads(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             tokio::spawn(stopped.run_until_cancelled_owned(async move {
                 while let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(connection(client, target.clone(), watching.clone()));
+                    tokio::spawn(connection(
+                        client,
+                        target.clone(),
+                        watching.clone(),
+                        Arc::clone(&losing),
+                    ));
                 }
             }));
             address
@@ -56,6 +68,7 @@ impl Wire {
         Self {
             address,
             state,
+            lost_answer,
             _stop: stop.drop_guard(),
         }
     }
@@ -67,6 +80,16 @@ impl Wire {
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(self.address.port())).unwrap();
         url.into()
+    }
+
+    /// Breaks a connection once, right before the client gets an answer with these bytes.
+    pub(crate) fn lose_answer(&self, bytes: &'static [u8]) {
+        *self.lost_answer.lock().unwrap() = Some(bytes);
+    }
+
+    /// Whether that answer was lost.
+    pub(crate) fn has_lost_it(&self) -> bool {
+        self.lost_answer.lock().unwrap().is_none()
     }
 
     pub(crate) fn cut(&self) {
@@ -95,33 +118,57 @@ impl Target {
     }
 }
 
-async fn connection(client: TcpStream, target: Target, state: watch::Receiver<State>) {
+async fn connection(
+    client: TcpStream,
+    target: Target,
+    state: watch::Receiver<State>,
+    lost_answer: LostAnswer,
+) {
     if *state.borrow() == State::Cut {
         return;
     }
     match target {
         Target::Socket(path) => {
             let server = UnixStream::connect(path).await.unwrap();
-            forward(client, server, state).await;
+            forward(client, server, state, lost_answer).await;
         }
         Target::Tcp(host, port) => {
             let server = TcpStream::connect((host, port)).await.unwrap();
-            forward(client, server, state).await;
+            forward(client, server, state, lost_answer).await;
         }
     }
 }
 
 async fn forward<S: AsyncRead + AsyncWrite + Unpin>(
-    mut client: TcpStream,
-    mut server: S,
+    client: TcpStream,
+    server: S,
     mut state: watch::Receiver<State>,
+    lost_answer: LostAnswer,
 ) {
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_server, mut to_server) = split(server);
+    let asking = copy(&mut from_client, &mut to_server);
+    let answering = async {
+        let mut chunk = vec![0; 16 * 1024];
+        while let Ok(length @ 1..) = from_server.read(&mut chunk).await {
+            let answer = &chunk[..length];
+            let is_lost = lost_answer
+                .lock()
+                .unwrap()
+                .take_if(|lost| answer.windows(lost.len()).any(|it| it == *lost))
+                .is_some();
+            if is_lost || to_client.write_all(answer).await.is_err() {
+                return;
+            }
+        }
+    };
     let trouble = tokio::select! {
-        _ended = copy_bidirectional(&mut client, &mut server) => return,
+        _ended = asking => return,
+        () = answering => return,
         trouble = state.wait_for(|state| *state != State::Whole) => trouble.map(|it| *it).ok(),
     };
     if trouble == Some(State::Silent) {
-        drop(server);
+        drop((from_server, to_server));
         // Open, and deaf, until the test is over.
         while state.changed().await.is_ok() {}
     }
