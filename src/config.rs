@@ -25,6 +25,7 @@ use secrecy::SecretString;
 
 mod addressing;
 mod check;
+mod database_hosts;
 mod database_url;
 mod environment;
 mod error;
@@ -39,6 +40,7 @@ mod trust;
 mod value;
 
 pub use addressing::{Addressing, virtual_endpoint};
+pub use database_hosts::{DatabaseUrl, SessionTarget};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use log::LogFilter;

@@ -1,37 +1,38 @@
 //! The database: where it runs, how it is reached, how its schema comes up to date.
 
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::migrate::MigrateError;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{
-    ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
-};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::config::DatabaseUrl;
 
 pub mod embedded;
+mod error;
+mod facts;
 mod grants;
+mod hosts;
 mod migrate;
 mod outage;
+mod pool;
 mod schema;
 mod session;
 
-use embedded::{EmbeddedError, EmbeddedPostgres};
+use embedded::EmbeddedPostgres;
+pub use error::DatabaseError;
+use facts::Facts;
 pub use grants::{Access, GrantError, MissingRights, grant, missing_rights};
+use hosts::Hosts;
+pub use hosts::Intent;
 pub use migrate::migrate;
 pub use outage::is_outage;
+use pool::Watch;
 pub use schema::{SchemaVersion, schema_version};
 
-/// Waiting for a free connection longer than this means that something is stuck.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements that take longer are told, by those who want to know.
 const SLOW_STATEMENT: Duration = Duration::from_secs(1);
-/// A connection that was used within this time is taken to be alive.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// A connection that does not answer within this time is dead.
-const PING_WITHIN: Duration = Duration::from_secs(5);
 /// Saying goodbye takes no longer than this.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// A server that does not greet within this time is not there.
@@ -41,115 +42,62 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Database {
     pool: PgPool,
     embedded: Option<EmbeddedPostgres>,
-}
-
-/// Why the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DatabaseError {
-    #[error("database.url is no Postgres URL (postgres://user@host/name)")]
-    Url(#[source] sqlx::Error),
-    #[error("{place} refuses us: {said}; check user, password and database in database.url")]
-    Refused { place: String, said: String },
-    #[error("connect to {place} (check that it runs, and database.url)")]
-    Unreachable {
-        place: String,
-        #[source]
-        source: sqlx::Error,
-    },
-    #[error(
-        "{place} is a pooler in transaction mode (PgBouncer's pool_mode = transaction), where \
-         prepared statements, LISTEN and session settings get lost; use its session mode, or \
-         connect to Postgres itself, in database.url"
-    )]
-    Multiplexed { place: String },
-    #[error("start the private Postgres")]
-    Embedded(#[from] EmbeddedError),
-    #[error("bring the schema up to date")]
-    Migrate(#[source] MigrateError),
-    #[error(
-        "the schema is not up to date, and this role may not change it; run `recording-archiver migrate` \
-         as the owner of schema archiver, then `migrate --grant-service` for this role"
-    )]
-    MayNotMigrate(#[source] MigrateError),
-    #[error("the database has no schema yet; run `recording-archiver migrate`")]
-    NoSchema,
-    #[error(
-        "the schema is older than this program (migration {applied}, needed {needed}); run \
-         `recording-archiver migrate`, or start the service of this version"
-    )]
-    Outdated { applied: i64, needed: i64 },
-    #[error(
-        "the schema needs a newer program (one that knows migration {0}); upgrade recording-archiver \
-         on this host"
-    )]
-    Newer(i64),
-    #[error(
-        "migration {0} was applied with other contents than this program knows; use the program that \
-         migrated this database, or another database"
-    )]
-    Altered(i64),
-    #[error("another process has been migrating the database for {0:?}; look at pg_locks")]
-    MigrationLocked(Duration),
+    /// Of several hosts, the pool is directed to one that is acceptable.
+    _following: Option<DropGuard>,
 }
 
 impl Database {
     /// Connects to the database at `url`, or to the private one under `data_dir`, which is
     /// started or joined. Keeps at most `connections` open.
     pub async fn open(
-        url: Option<&SecretString>,
+        url: Option<&DatabaseUrl>,
         data_dir: &Path,
         connections: u32,
+        intent: Intent,
     ) -> Result<Self, DatabaseError> {
-        let (options, embedded) = if let Some(url) = url {
-            let options =
-                PgConnectOptions::from_str(url.expose_secret()).map_err(DatabaseError::Url)?;
-            (options, None)
+        let (hosts, embedded) = if let Some(url) = url {
+            (Hosts::of_url(url, intent)?, None)
         } else {
             let embedded = EmbeddedPostgres::start(data_dir).await?;
-            (embedded.connect_options(), Some(embedded))
+            let hosts = Hosts::of_one(embedded.connect_options(), intent);
+            (hosts, Some(embedded))
         };
-        let options = options
-            .application_name("recording-archiver")
-            // Poolers refuse start-up parameters that they do not know; floats come in binary.
-            .extra_float_digits(None)
-            // Whole statements in the log would hide what matters.
-            .log_slow_statements(log::LevelFilter::Debug, SLOW_STATEMENT);
-        let place = place(&options);
-        let greeting = greet(&options);
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A ping before every statement would double the round trips of a busy queue.
-            .test_before_acquire(false)
-            .before_acquire(|connection, idle| {
-                Box::pin(async move {
-                    if idle.idle_for > TRUSTED_FOR {
-                        ping(connection).await?;
-                    }
-                    Ok(true)
-                })
-            })
-            // The pool's own ping at this point would wait for ever where the network is gone.
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    match ping(connection).await {
-                        // Nobody is there to say goodbye to.
-                        Err(silence @ sqlx::Error::PoolTimedOut) => Err(silence),
-                        pinged => Ok(pinged.is_ok()),
-                    }
-                })
-            })
-            .after_connect(|connection, _| Box::pin(session::prepare_pooled(connection)))
-            .connect_with(options.clone());
-        let failed = |error| not_connected(place.clone(), error);
+        let watch = Watch::new(intent);
+        let connect = |options: PgConnectOptions| {
+            let (place, watch) = (place(&options), &watch);
+            async move {
+                let pool = pool::connect(options, connections, watch).await;
+                pool.map_err(|error| not_connected(place, error))
+            }
+        };
         // The pool would say only that it waited in vain: a connection beside it says the reason.
-        let pool = async { pool.await.map_err(failed) };
-        let (mut greeted, pool) = tokio::try_join!(greeting, pool)?;
-        if url.is_some() && shares_sessions(&mut greeted, &pool).await.map_err(failed)? {
-            return Err(DatabaseError::Multiplexed { place });
+        let (mut greeted, pool) = if let Some(only) = hosts.only() {
+            tokio::try_join!(hosts.choose(), connect(only.clone()))?
+        } else {
+            let greeted = hosts.choose().await?;
+            let pool = connect(greeted.options.clone()).await?;
+            (greeted, pool)
+        };
+        if url.is_some() {
+            let place = place(&greeted.options);
+            match shares_sessions(&mut greeted.connection, &pool).await {
+                Ok(false) => {}
+                Ok(true) => return Err(DatabaseError::Multiplexed { place }),
+                Err(error) => return Err(not_connected(place, error)),
+            }
         }
-        drop(greeted.close().await);
-        Ok(Self { pool, embedded })
+        drop(greeted.connection.close().await);
+        let following = hosts.only().is_none().then(|| {
+            let stop = CancellationToken::new();
+            let following = hosts.follow(pool.clone(), watch);
+            tokio::spawn(stop.clone().run_until_cancelled_owned(following));
+            stop.drop_guard()
+        });
+        Ok(Self {
+            pool,
+            embedded,
+            _following: following,
+        })
     }
 
     pub const fn pool(&self) -> &PgPool {
@@ -201,18 +149,13 @@ pub async fn brief_snapshot(
     Ok(snapshot)
 }
 
-/// Asks whether anybody is there. A connection that does not answer is not used again.
-async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let answer = tokio::time::timeout(PING_WITHIN, connection.ping()).await;
-    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))
-}
-
 /// Connects once, and says what is wrong where that fails.
-async fn greet(options: &PgConnectOptions) -> Result<PgConnection, DatabaseError> {
+async fn greet(options: &PgConnectOptions) -> Result<(PgConnection, Facts), DatabaseError> {
     let connecting = async {
         let mut connection = PgConnection::connect_with(options).await?;
         session::prepare(&mut connection).await?;
-        Ok(connection)
+        let facts = Facts::of(&mut connection).await?;
+        Ok((connection, facts))
     };
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
     connected
@@ -227,6 +170,27 @@ fn not_connected(place: String, error: sqlx::Error) -> DatabaseError {
             said: error.message().to_owned(),
         },
         source => DatabaseError::Unreachable { place, source },
+    }
+}
+
+/// Says what keeps statements from being run. A pool that waited in vain does not know: a connection
+/// beside it does.
+pub async fn present_cause(
+    pool: &PgPool,
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+) -> String {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let is_timeout = std::iter::successors(Some(first), |it| it.source())
+        .any(|it| matches!(it.downcast_ref(), Some(sqlx::Error::PoolTimedOut)));
+    if !is_timeout {
+        return crate::error::chain(error);
+    }
+    match greet(&pool.connect_options()).await {
+        Ok((connection, _)) => {
+            drop(connection.close().await);
+            crate::error::chain(error)
+        }
+        Err(cause) => crate::error::chain(&cause),
     }
 }
 

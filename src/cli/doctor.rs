@@ -6,7 +6,7 @@ use super::exit::{Exit, explain};
 use super::session::{Session, holder};
 use crate::archive::{ArchiveError, confirm_store};
 use crate::config::ChecksumMode;
-use crate::database::{self, Database, SchemaVersion};
+use crate::database::{self, Database, Intent, SchemaVersion};
 use crate::error::chain;
 use crate::printable::printable;
 use crate::storage::{Algorithm, Enforcement, PartSize, PartSizeAnswer, StorageError};
@@ -82,7 +82,7 @@ async fn database(
         findings.note(what, &note)?;
         return Ok(None);
     }
-    match session.connect().await {
+    match session.connect(Intent::Write).await {
         Ok(database) => {
             let version: Result<String, _> = sqlx::query_scalar("SHOW server_version")
                 .fetch_one(database.pool())

@@ -94,21 +94,13 @@ impl Exit {
                 Some(RetireError::Uncertain(..)) => return Self::Later,
                 Some(RetireError::Queue(_)) | None => {}
             }
-            match cause.downcast_ref() {
-                Some(
-                    DatabaseError::Url(_)
-                    | DatabaseError::NoSchema
-                    | DatabaseError::Outdated { .. }
-                    | DatabaseError::Newer(_)
-                    | DatabaseError::Altered(_)
-                    | DatabaseError::MayNotMigrate(_)
-                    | DatabaseError::Refused { .. }
-                    | DatabaseError::Multiplexed { .. },
-                ) => return Self::Usage,
-                Some(DatabaseError::Unreachable { .. } | DatabaseError::MigrationLocked(_)) => {
+            if let Some(error) = cause.downcast_ref::<DatabaseError>() {
+                if error.is_configuration() {
+                    return Self::Usage;
+                }
+                if error.is_outage() {
                     return Self::Later;
                 }
-                Some(DatabaseError::Embedded(_) | DatabaseError::Migrate(_)) | None => {}
             }
             if let Some(GrantError::NoSuchRole { .. }) = cause.downcast_ref() {
                 return Self::Usage;

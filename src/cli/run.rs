@@ -298,11 +298,9 @@ async fn wait_for_database(
         match session.migrated().await {
             Ok(database) => return Ok(Some(database)),
             // What is put right at the other end needs no restart here.
-            Err(
-                error @ (DatabaseError::Unreachable { .. }
-                | DatabaseError::MigrationLocked(_)
-                | DatabaseError::Multiplexed { .. }),
-            ) => {
+            Err(error)
+                if error.is_outage() || matches!(error, DatabaseError::Multiplexed { .. }) =>
+            {
                 if !told {
                     tracing::error!("waiting for the database: {}", chain(&error));
                     told = true;

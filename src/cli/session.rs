@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use super::exit::UsageError;
 use crate::archive::{Archiver, Breaker, Policy};
 use crate::config::Config;
-use crate::database::{self, Database, DatabaseError};
+use crate::database::{self, Database, DatabaseError, Intent};
 use crate::memory::MemoryBudget;
 use crate::queue::Queue;
 use crate::signalwire::SignalWire;
@@ -36,12 +36,13 @@ impl Session {
     }
 
     /// Connects, without touching the schema.
-    pub(super) async fn connect(&self) -> Result<Database, DatabaseError> {
+    pub(super) async fn connect(&self, intent: Intent) -> Result<Database, DatabaseError> {
         let workers = u32::try_from(self.config.worker.concurrency).unwrap_or(u32::MAX);
         Database::open(
             self.config.database.url.as_ref(),
             &self.config.data_dir,
             workers.saturating_add(SPARE_CONNECTIONS),
+            intent,
         )
         .await
     }
@@ -57,7 +58,7 @@ impl Session {
             ))
             .into());
         }
-        let database = self.connect().await?;
+        let database = self.connect(Intent::Read).await?;
         match usable(&database).await {
             Ok(()) => Ok(database),
             Err(error) => {
@@ -75,7 +76,7 @@ impl Session {
     /// Connects for a command that works on the queue. Only `migrate` and the service change a schema
     /// that exists: hosts that are not upgraded yet use it too.
     pub(super) async fn database(&self) -> Result<Database, DatabaseError> {
-        let database = self.connect().await?;
+        let database = self.connect(Intent::Write).await?;
         let ready = match usable(&database).await {
             Err(DatabaseError::NoSchema) => database::migrate(database.pool()).await,
             // The private one is this host's alone.
@@ -95,7 +96,7 @@ impl Session {
 
     /// Connects and brings the schema up to date.
     pub(super) async fn migrated(&self) -> Result<Database, DatabaseError> {
-        let database = self.connect().await?;
+        let database = self.connect(Intent::Write).await?;
         match database::migrate(database.pool()).await {
             Ok(()) => Ok(database),
             Err(error) => {

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::addressing::{Addressing, virtual_endpoint};
+use super::database_hosts::DatabaseUrl;
 use super::database_url;
 use super::environment::Environment;
 use super::keys::{self, Key};
@@ -158,7 +159,7 @@ impl Checker<'_> {
         })
     }
 
-    pub(super) fn database_url(&mut self) -> Option<SecretString> {
+    pub(super) fn database_url(&mut self) -> Option<DatabaseUrl> {
         let environment = self.environment;
         let variable = |name: &str| {
             environment
@@ -166,9 +167,10 @@ impl Checker<'_> {
                 .and_then(|it| it.to_str())
                 .map(str::to_owned)
         };
-        let url = self.optional("database.url", |text| database_url::parse(text, variable))?;
-        self.settings.warnings.extend(url.warnings);
-        Some(url.text.into())
+        let (url, warnings) =
+            self.optional("database.url", |text| database_url::parse(text, variable))?;
+        self.settings.warnings.extend(warnings);
+        Some(url)
     }
 
     /// The section, and how to set what a bucket needs and lacks.

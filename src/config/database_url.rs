@@ -6,13 +6,16 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-/// A checked URL, as the driver takes it.
+use super::database_hosts::{DatabaseUrl, SessionTarget, each_host};
+
+/// A checked URL of one host, as the driver takes it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct DatabaseUrl {
+struct HostUrl {
     /// Without the parameters that the driver does not know: it would log their values.
-    pub(super) text: String,
+    text: String,
+    target: SessionTarget,
     /// Each with its fix.
-    pub(super) warnings: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// Parameters whose value may be any text.
@@ -42,12 +45,31 @@ const SSL_MODES: [&str; 6] = [
     "verify-full",
 ];
 
-/// Checks a URL. `variable` reads the environment, where the driver looks for what the URL leaves
-/// open.
+/// Checks a URL, and returns it with warnings. `variable` reads the environment, where the driver
+/// looks for what the URL leaves open.
 pub(super) fn parse(
     text: &str,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<DatabaseUrl, String> {
+) -> Result<(DatabaseUrl, Vec<String>), String> {
+    let mut taken = DatabaseUrl {
+        hosts: Vec::new(),
+        target: SessionTarget::default(),
+    };
+    let mut warnings = Vec::new();
+    for host in each_host(text)? {
+        let host = parse_host(&host, &variable)?;
+        taken.hosts.push(host.text.into());
+        taken.target = host.target;
+        for warning in host.warnings {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+    }
+    Ok((taken, warnings))
+}
+
+fn parse_host(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<HostUrl, String> {
     let problem = match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => {
             return parameters(url, variable);
@@ -60,10 +82,7 @@ pub(super) fn parse(
     ))
 }
 
-fn parameters(
-    mut url: Url,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<DatabaseUrl, String> {
+fn parameters(mut url: Url, variable: impl Fn(&str) -> Option<String>) -> Result<HostUrl, String> {
     let given: Vec<(String, String)> = url.query_pairs().into_owned().collect();
     let mut kept = Vec::new();
     let mut warnings = Vec::new();
@@ -72,6 +91,7 @@ fn parameters(
         decoded.trim_matches(['[', ']']).to_owned()
     });
     let mut ssl_mode = None;
+    let mut target = SessionTarget::default();
     for (name, value) in given {
         let expected = match name.as_str() {
             "sslmode" | "ssl-mode" => {
@@ -79,6 +99,13 @@ fn parameters(
                 ssl_mode = Some(value.to_ascii_lowercase());
                 (!known).then(|| format!("one of {}", SSL_MODES.join(", ")))
             }
+            "target_session_attrs" => match value.parse() {
+                Ok(known) => {
+                    target = known;
+                    continue;
+                }
+                Err(expected) => Some(expected),
+            },
             "port" => value
                 .parse::<u16>()
                 .err()
@@ -128,8 +155,9 @@ fn parameters(
             url.query_pairs_mut().clear().extend_pairs(kept);
         }
     }
-    Ok(DatabaseUrl {
+    Ok(HostUrl {
         text: url.into(),
+        target,
         warnings,
     })
 }
@@ -164,8 +192,8 @@ fn printable_name(name: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<DatabaseUrl, String> {
-        parse(text, |_| None)
+    fn parsed(text: &str) -> Result<HostUrl, String> {
+        parse_host(text, |_| None)
     }
 
     #[test]
@@ -251,7 +279,7 @@ mod tests {
                 let found = variables.iter().find(|(known, _)| *known == name);
                 found.map(|(_, value)| (*value).to_owned())
             };
-            let warnings = parse(text, variable).unwrap().warnings;
+            let (_, warnings) = parse(text, variable).unwrap();
             assert_eq!(warnings.len(), usize::from(warned), "{text}: {warnings:?}");
             assert!(warnings.iter().all(|it| it.contains("sslmode=verify-full")));
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::database_hosts::each_host;
 use super::environment::Environment;
 use super::file::ConfigFile;
 use super::keys::{self, CONFIG_VARIABLE, KEYS, Key, VARIABLE_PREFIX};
@@ -207,15 +208,32 @@ pub(super) fn shown(name: &str, given: &Given) -> String {
     if !is_secret && !text.contains('@') {
         return text.to_owned();
     }
-    match url::Url::parse(text) {
-        Ok(url) if url.has_host() && (!is_secret || name == "database.url") => {
-            let port = url
-                .port()
-                .map(|port| format!(":{port}"))
-                .unwrap_or_default();
-            let host = url.host_str().unwrap_or_default();
-            format!("{}://…@{host}{port}{}", url.scheme(), url.path())
-        }
-        _ => "(hidden)".to_owned(),
+    let hidden = || "(hidden)".to_owned();
+    if is_secret && name != "database.url" {
+        return hidden();
     }
+    let Ok(urls) = each_host(text) else {
+        return hidden();
+    };
+    let urls: Option<Vec<url::Url>> = urls
+        .iter()
+        .map(|url| url::Url::parse(url).ok().filter(url::Url::has_host))
+        .collect();
+    let Some(urls) = urls.filter(|urls| !urls.is_empty()) else {
+        return hidden();
+    };
+    let places: Vec<String> = urls
+        .iter()
+        .map(|url| {
+            let port = url.port().map(|port| format!(":{port}"));
+            let host = url.host_str().unwrap_or_default();
+            format!("{host}{}", port.unwrap_or_default())
+        })
+        .collect();
+    format!(
+        "{}://…@{}{}",
+        urls[0].scheme(),
+        places.join(","),
+        urls[0].path()
+    )
 }

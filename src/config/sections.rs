@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::addressing::Addressing;
+use super::database_hosts::DatabaseUrl;
 use super::log::LogFilter;
 use super::schedule::CronSchedule;
 use crate::storage::key::Layout;
@@ -39,7 +40,7 @@ pub struct SignalWireConfig {
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
     /// A Postgres URL; `None` means a private Postgres under the data directory.
-    pub url: Option<SecretString>,
+    pub url: Option<DatabaseUrl>,
 }
 
 /// Where the objects go, and how they are proven.

@@ -64,11 +64,20 @@ impl Readiness {
         });
     }
 
-    pub(super) fn no_database(&self, message: &str) {
+    /// Returns whether the cause is another than before.
+    pub(super) fn no_database(&self, message: &str) -> bool {
+        let (is_new, since) = match &*self.lock() {
+            Standing::NoDatabase {
+                message: before,
+                since,
+            } => (before != message, *since),
+            _ => (true, Instant::now()),
+        };
         self.set(Standing::NoDatabase {
             message: message.to_owned(),
-            since: Instant::now(),
+            since,
         });
+        is_new
     }
 
     /// Whether the API wants to be left alone. Told once, and when it is over.

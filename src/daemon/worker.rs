@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::lifecycle::Shutdown;
 use super::readiness::Readiness;
 use crate::archive::{Archiver, Report};
-use crate::error::{ErrorKind, chain};
+use crate::database::present_cause;
+use crate::error::ErrorKind;
 use crate::progress::Board;
 use crate::queue::{Claim, Cursor, QueueError};
 use crate::recording::RecordingId;
@@ -211,14 +212,23 @@ impl Worker {
                 look_again_at
             }
             Err(error) => {
+                // On the heap: outages are rare.
+                let cause = Box::pin(present_cause(self.archiver.queue.pool(), &error));
+                let message = shutdown.soft.run_until_cancelled(cause).await?;
+                let is_new = self.readiness.no_database(&message);
                 let wait = match *outage {
                     None => {
-                        let message = chain(&error);
-                        self.readiness.no_database(&message);
                         tracing::error!("nothing is claimed until the database is back: {message}");
                         FIRST_OUTAGE
                     }
-                    Some(wait) => (wait * 2).min(LONGEST_OUTAGE),
+                    Some(wait) => {
+                        if is_new {
+                            tracing::error!(
+                                "database unavailable for another cause now: {message}"
+                            );
+                        }
+                        (wait * 2).min(LONGEST_OUTAGE)
+                    }
                 };
                 *outage = Some(wait);
                 Some(Instant::now() + wait)

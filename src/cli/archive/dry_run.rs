@@ -5,6 +5,7 @@ use std::io::Write;
 use crate::cli::exit::Exit;
 use crate::cli::human;
 use crate::cli::session::Session;
+use crate::database::Intent;
 use crate::error::chain;
 use crate::printable::printable;
 use crate::queue;
@@ -72,7 +73,7 @@ async fn known_states(
     if session.config.database.url.is_none() && !session.has_private_postgres() {
         return Ok(std::collections::HashMap::new());
     }
-    let database = session.connect().await?;
+    let database = session.connect(Intent::Read).await?;
     let states = queue::states(database.pool(), ids).await;
     database.close().await;
     Ok(states?)
