@@ -21,6 +21,11 @@ pub enum DatabaseError {
     },
     #[error("{place} accepts no writes: {reason}")]
     ReadOnly { place: String, reason: String },
+    #[error(
+        "{place} has the encoding {encoding}, which cannot hold every text; use a database that was \
+         created with `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`"
+    )]
+    Encoding { place: String, encoding: String },
     #[error("{place} is not used: {reason}")]
     NotTarget { place: String, reason: String },
     #[error(
@@ -78,6 +83,7 @@ impl DatabaseError {
             Self::Url(_)
             | Self::Refused { .. }
             | Self::OnlyReads
+            | Self::Encoding { .. }
             | Self::Multiplexed { .. }
             | Self::Embedded(_)
             | Self::Migrate(_)
@@ -95,6 +101,7 @@ impl DatabaseError {
             Self::Url(_)
             | Self::Refused { .. }
             | Self::OnlyReads
+            | Self::Encoding { .. }
             | Self::Multiplexed { .. }
             | Self::MayNotMigrate(_)
             | Self::NoSchema

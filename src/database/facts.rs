@@ -8,15 +8,18 @@ pub(super) struct Facts {
     pub(super) is_standby: bool,
     /// A standby, or a primary whose transactions are read-only by default.
     pub(super) is_read_only: bool,
+    pub(super) encoding: String,
 }
 
 impl Facts {
     pub(super) async fn of(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let query = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'";
+        let query = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
+                            current_setting('server_encoding')";
         let row = connection.fetch_one(query).await?;
         Ok(Self {
             is_standby: row.try_get(0)?,
             is_read_only: row.try_get(1)?,
+            encoding: row.try_get(2)?,
         })
     }
 

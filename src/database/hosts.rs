@@ -99,6 +99,13 @@ impl Hosts {
     /// Connects to one host, and returns whether it is the first choice.
     async fn greet(&self, options: &PgConnectOptions) -> Result<(Greeted, bool), DatabaseError> {
         let (connection, facts) = greet(options).await?;
+        if self.intent == Intent::Write && facts.encoding != "UTF8" {
+            drop(connection.close().await);
+            return Err(DatabaseError::Encoding {
+                place: place(options),
+                encoding: facts.encoding,
+            });
+        }
         let is_preferred = match self.target {
             SessionTarget::PreferStandby if self.intent == Intent::Read => facts.is_standby,
             _ => !facts.is_read_only,

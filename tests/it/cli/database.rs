@@ -1,5 +1,6 @@
 //! Databases as operators set them up: settings, encodings, limits, standbys, several hosts.
 
+mod encoding;
 mod hosts;
 mod read_only;
 mod settings;
