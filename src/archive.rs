@@ -164,7 +164,7 @@ impl Archiver {
             plain,
         };
         progress.enter(Stage::Look);
-        unless(stop, self.demand_store()).await?;
+        unless(stop, self.demand_store(claim)).await?;
         let left = unless(stop, self.left_uploads(&job)).await?;
         let (fingerprint, published) = match unless(stop, self.standing(&job, &left)).await? {
             Some(standing) => {

@@ -14,6 +14,7 @@ mod error;
 mod facts;
 mod grants;
 mod hosts;
+mod limits;
 mod migrate;
 mod outage;
 mod pool;
@@ -24,8 +25,9 @@ use embedded::EmbeddedPostgres;
 pub use error::DatabaseError;
 use facts::Facts;
 pub use grants::{Access, GrantError, MissingRights, grant, missing_rights};
-use hosts::Hosts;
 pub use hosts::Intent;
+use hosts::{Greeted, Hosts};
+use limits::{LEAST_CONNECTIONS, connections_left};
 pub use migrate::migrate;
 pub use outage::is_outage;
 use pool::Watch;
@@ -42,6 +44,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Database {
     pool: PgPool,
     embedded: Option<EmbeddedPostgres>,
+    wanted: u32,
     /// Of several hosts, the pool is directed to one that is acceptable.
     _following: Option<DropGuard>,
 }
@@ -56,34 +59,44 @@ impl Database {
         intent: Intent,
     ) -> Result<Self, DatabaseError> {
         let (hosts, embedded) = if let Some(url) = url {
-            (Hosts::of_url(url, intent)?, None)
+            (Hosts::of_url(url, intent, connections)?, None)
         } else {
             let embedded = EmbeddedPostgres::start(data_dir).await?;
-            let hosts = Hosts::of_one(embedded.connect_options(), intent);
+            let hosts = Hosts::of_one(embedded.connect_options(), intent, connections);
             (hosts, Some(embedded))
         };
         let watch = Watch::new(intent);
-        let connect = |options: PgConnectOptions| {
-            let (place, watch) = (place(&options), &watch);
-            async move {
-                let pool = pool::connect(options, connections, watch).await;
-                pool.map_err(|error| not_connected(place, error))
-            }
-        };
         // The pool would say only that it waited in vain: a connection beside it says the reason.
         let (mut greeted, pool) = if let Some(only) = hosts.only() {
-            tokio::try_join!(hosts.choose(), connect(only.clone()))?
+            let pool = async { Ok(pool::connect(only.clone(), connections, &watch).await) };
+            tokio::try_join!(hosts.choose(), pool)?
         } else {
             let greeted = hosts.choose().await?;
-            let pool = connect(greeted.options.clone()).await?;
+            let pool = pool::connect(greeted.options.clone(), connections, &watch).await;
             (greeted, pool)
         };
+        let mut pool = match pool {
+            Ok(pool) => pool,
+            Err(error) => return Err(limited(greeted, connections, error).await),
+        };
         if url.is_some() {
-            let place = place(&greeted.options);
-            match shares_sessions(&mut greeted.connection, &pool).await {
-                Ok(false) => {}
-                Ok(true) => return Err(DatabaseError::Multiplexed { place }),
-                Err(error) => return Err(not_connected(place, error)),
+            let failed = |error| not_connected(&greeted.options, connections, error);
+            let own = [
+                session_of(&mut greeted.connection).await.map_err(failed)?,
+                session_of(&pool).await.map_err(failed)?,
+            ];
+            if own[0] == own[1] {
+                let place = place(&greeted.options);
+                return Err(DatabaseError::Multiplexed { place });
+            }
+            let left = connections_left(&mut greeted.connection, &own).await;
+            let left = left.map_err(failed)?.max(LEAST_CONNECTIONS);
+            if left < connections {
+                // More would be waited for in vain, and those that are there would not be used meanwhile.
+                pool.close().await;
+                pool = pool::connect(greeted.options.clone(), left, &watch)
+                    .await
+                    .map_err(failed)?;
             }
         }
         drop(greeted.connection.close().await);
@@ -96,6 +109,7 @@ impl Database {
         Ok(Self {
             pool,
             embedded,
+            wanted: connections,
             _following: following,
         })
     }
@@ -107,6 +121,17 @@ impl Database {
     /// The private server, if this process uses one.
     pub const fn embedded(&self) -> Option<&EmbeddedPostgres> {
         self.embedded.as_ref()
+    }
+
+    /// Says so if the pool is smaller than wanted, because the server allows no more connections.
+    pub fn shortage(&self) -> Option<String> {
+        let (allowed, wanted) = (self.pool.options().get_max_connections(), self.wanted);
+        (allowed < wanted).then(|| {
+            format!(
+                "the server allows at most {allowed} connections, {wanted} are wanted \
+                 (worker.concurrency + 4): statements wait for each other"
+            )
+        })
     }
 
     /// Closes all connections, then lets go of the private server.
@@ -150,7 +175,10 @@ pub async fn brief_snapshot(
 }
 
 /// Connects once, and says what is wrong where that fails.
-async fn greet(options: &PgConnectOptions) -> Result<(PgConnection, Facts), DatabaseError> {
+async fn greet(
+    options: &PgConnectOptions,
+    connections: u32,
+) -> Result<(PgConnection, Facts), DatabaseError> {
     let connecting = async {
         let mut connection = PgConnection::connect_with(options).await?;
         session::prepare(&mut connection).await?;
@@ -160,11 +188,38 @@ async fn greet(options: &PgConnectOptions) -> Result<(PgConnection, Facts), Data
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
     connected
         .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-        .map_err(|error| not_connected(place(options), error))
+        .map_err(|error| not_connected(options, connections, error))
 }
 
-fn not_connected(place: String, error: sqlx::Error) -> DatabaseError {
+/// Says why the pool got no connection although another one was got.
+async fn limited(mut greeted: Greeted, connections: u32, error: sqlx::Error) -> DatabaseError {
+    let own = session_of(&mut greeted.connection)
+        .await
+        .unwrap_or_default();
+    match connections_left(&mut greeted.connection, &[own]).await {
+        Ok(left) if left < LEAST_CONNECTIONS => DatabaseError::TooManyConnections {
+            place: place(&greeted.options),
+            said: format!("too many connections: {left} of at least {LEAST_CONNECTIONS} allowed"),
+            wanted: connections,
+        },
+        _ => not_connected(&greeted.options, connections, error),
+    }
+}
+
+fn not_connected(
+    options: &PgConnectOptions,
+    connections: u32,
+    error: sqlx::Error,
+) -> DatabaseError {
+    let place = place(options);
     match error {
+        sqlx::Error::Database(error) if error.code().as_deref() == Some("53300") => {
+            DatabaseError::TooManyConnections {
+                place,
+                said: error.message().to_owned(),
+                wanted: connections,
+            }
+        }
         sqlx::Error::Database(error) if is_refusal(&*error) => DatabaseError::Refused {
             place,
             said: error.message().to_owned(),
@@ -185,26 +240,20 @@ pub async fn present_cause(
     if !is_timeout {
         return crate::error::chain(error);
     }
-    match greet(&pool.connect_options()).await {
+    let connections = pool.options().get_max_connections();
+    match greet(&pool.connect_options(), connections).await {
         Ok((connection, _)) => {
             drop(connection.close().await);
-            crate::error::chain(error)
+            let (error, open) = (crate::error::chain(error), pool.size());
+            format!("{error}; {open} of at most {connections} connections are open")
         }
         Err(cause) => crate::error::chain(&cause),
     }
 }
 
-/// Whether two connections that are open at once have the same session behind them: then a pooler
-/// hands sessions on from transaction to transaction.
-async fn shares_sessions(
-    connection: &mut PgConnection,
-    pool: &PgPool,
-) -> Result<bool, sqlx::Error> {
-    Ok(session_of(connection).await? == session_of(pool).await?)
-}
-
-/// The server process behind a connection. Asked unprepared, because prepared statements are what
-/// such a pooler loses.
+/// The server process behind a connection. Two connections that are open at once and have the same one
+/// go through a pooler that hands sessions on from transaction to transaction. Asked unprepared,
+/// because prepared statements are what such a pooler loses.
 async fn session_of(
     connection: impl Executor<'_, Database = Postgres>,
 ) -> Result<i32, sqlx::Error> {

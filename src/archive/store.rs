@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 use super::{ArchiveError, Archiver};
 use crate::error::ErrorKind;
-use crate::queue::newest_in;
+use crate::queue::{Claim, newest_in};
 use crate::storage::{ObjectKey, Storage};
 
 /// A store that takes longer to answer a check is down.
@@ -15,8 +15,14 @@ const CHECK_WITHIN: Duration = Duration::from_secs(20);
 impl Archiver {
     /// Confirms the store before anything is stored. A directory that is not mounted stops the
     /// claiming at once, because every recording would meet the same.
-    pub(super) async fn demand_store(&self) -> Result<(), ArchiveError> {
-        let confirmed = confirm_store(self.queue.pool(), &self.storage).await;
+    pub(super) async fn demand_store(&self, claim: &Claim) -> Result<(), ArchiveError> {
+        let mut patience = self.patience(claim);
+        let confirmed = loop {
+            match confirm_store(self.queue.pool(), &self.storage).await {
+                Err(ArchiveError::Queue(error)) if patience.allows(&error).await => {}
+                confirmed => break confirmed,
+            }
+        };
         if let Err(ArchiveError::Storage(error)) = &confirmed {
             self.breaker.open(error.kind());
         }

@@ -114,6 +114,9 @@ async fn database(
                 Err(error) => format!("schema not read: {error}"),
             };
             findings.good(what, &format!("Postgres {version}, {schema}, {place}"))?;
+            if let Some(shortage) = database.shortage() {
+                findings.note(what, &shortage)?;
+            }
             rights(&database, findings).await?;
             Ok(Some(database))
         }

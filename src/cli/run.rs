@@ -148,6 +148,9 @@ async fn serve(session: &Session, source: Source, shutdown: &Shutdown) -> anyhow
     }
     let result = match wait_for_database(session, shutdown).await {
         Ok(Some(database)) => {
+            if let Some(shortage) = database.shortage() {
+                tracing::warn!("{shortage}");
+            }
             let reloading = (source, hangups);
             let result = service(session, &database, reloading, &health, &beside, shutdown).await;
             database.close().await;

@@ -19,6 +19,16 @@ pub enum DatabaseError {
         #[source]
         source: sqlx::Error,
     },
+    #[error(
+        "{place}: {said}; this process opens up to {wanted} (worker.concurrency + 4), and a command \
+         beside it at least 2: raise the limit of the role, the database or the server \
+         (max_connections), or lower worker.concurrency"
+    )]
+    TooManyConnections {
+        place: String,
+        said: String,
+        wanted: u32,
+    },
     #[error("{place} accepts no writes: {reason}")]
     ReadOnly { place: String, reason: String },
     #[error(
@@ -76,6 +86,7 @@ impl DatabaseError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable { .. }
+            | Self::TooManyConnections { .. }
             | Self::ReadOnly { .. }
             | Self::NotTarget { .. }
             | Self::MigrationLocked(_) => true,
@@ -110,6 +121,7 @@ impl DatabaseError {
             | Self::Altered(_) => true,
             Self::NoHost(errors) => errors.iter().all(Self::is_configuration),
             Self::Unreachable { .. }
+            | Self::TooManyConnections { .. }
             | Self::ReadOnly { .. }
             | Self::NotTarget { .. }
             | Self::Embedded(_)

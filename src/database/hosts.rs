@@ -30,6 +30,8 @@ pub(super) struct Hosts {
     options: Vec<PgConnectOptions>,
     target: SessionTarget,
     intent: Intent,
+    /// How many the pool may open there.
+    connections: u32,
 }
 
 /// The host to use: a connection to it, and what the server said of itself.
@@ -40,7 +42,11 @@ pub(super) struct Greeted {
 }
 
 impl Hosts {
-    pub(super) fn of_url(url: &DatabaseUrl, intent: Intent) -> Result<Self, DatabaseError> {
+    pub(super) fn of_url(
+        url: &DatabaseUrl,
+        intent: Intent,
+        connections: u32,
+    ) -> Result<Self, DatabaseError> {
         let is_contradiction = intent == Intent::Write
             && matches!(url.target, SessionTarget::Standby | SessionTarget::ReadOnly);
         if is_contradiction {
@@ -57,14 +63,16 @@ impl Hosts {
             options: options.into_iter().map(prepared).collect(),
             target: url.target,
             intent,
+            connections,
         })
     }
 
-    pub(super) fn of_one(options: PgConnectOptions, intent: Intent) -> Self {
+    pub(super) fn of_one(options: PgConnectOptions, intent: Intent, connections: u32) -> Self {
         Self {
             options: vec![prepared(options)],
             target: SessionTarget::Any,
             intent,
+            connections,
         }
     }
 
@@ -98,7 +106,7 @@ impl Hosts {
 
     /// Connects to one host, and returns whether it is the first choice.
     async fn greet(&self, options: &PgConnectOptions) -> Result<(Greeted, bool), DatabaseError> {
-        let (connection, facts) = greet(options).await?;
+        let (connection, facts) = greet(options, self.connections).await?;
         if self.intent == Intent::Write && facts.encoding != "UTF8" {
             drop(connection.close().await);
             return Err(DatabaseError::Encoding {

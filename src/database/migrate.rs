@@ -43,7 +43,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), DatabaseError> {
     let options = pool.connect_options();
     // A connection of its own: the lock must go with it, whatever happens, and building an index
     // takes longer than the pool's statements may.
-    let (mut connection, _) = greet(&options).await?;
+    let (mut connection, _) = greet(&options, pool.options().get_max_connections()).await?;
     let result = migrate_locked(&mut connection).await;
     drop(connection.close().await);
     result

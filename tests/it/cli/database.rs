@@ -2,6 +2,7 @@
 
 mod encoding;
 mod hosts;
+mod limits;
 mod read_only;
 mod settings;
 mod settling;
