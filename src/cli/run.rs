@@ -17,7 +17,7 @@ use crate::bandwidth::Bandwidth;
 use crate::daemon::{
     Ending, Gauges, Hangups, Health, HttpServer, Service, Shutdown, Worker, notify_ready, tick,
 };
-use crate::database::{Database, DatabaseError};
+use crate::database::{self, Database, DatabaseError};
 use crate::error::chain;
 use crate::finance::ledger;
 use crate::progress::Board;
@@ -146,13 +146,21 @@ async fn serve(session: &Session, source: Source, shutdown: &Shutdown) -> anyhow
         let hosts = session.config.http.hosts.clone();
         tasks.spawn(http.serve(health.clone(), hosts, beside.clone()));
     }
-    let result = match wait_for_database(session, shutdown).await {
-        Ok(Some(database)) => {
+    let result = match wait_for_database(session, &health, shutdown).await {
+        Ok(Some((database, archiver))) => {
             if let Some(shortage) = database.shortage() {
                 tracing::warn!("{shortage}");
             }
             let reloading = (source, hangups);
-            let result = service(session, &database, reloading, &health, &beside, shutdown).await;
+            let result = service(
+                session,
+                (&database, archiver),
+                reloading,
+                &health,
+                &beside,
+                shutdown,
+            )
+            .await;
             database.close().await;
             result
         }
@@ -175,7 +183,7 @@ async fn finish(mut tasks: JoinSet<()>) {
 
 async fn service(
     session: &Session,
-    database: &Database,
+    (database, archiver): (&Database, Arc<Archiver>),
     (source, hangups): (Source, Hangups),
     health: &Health,
     beside: &CancellationToken,
@@ -183,7 +191,6 @@ async fn service(
 ) -> anyhow::Result<Exit> {
     let config = &session.config;
     let pool = database.pool();
-    let archiver = prepare(session, pool).await?;
     let (reports, mut heard) = mpsc::unbounded_channel::<Report>();
     let (board, concurrency) = (Board::default(), config.worker.concurrency);
     let worker = Worker::new(Arc::clone(&archiver), concurrency, board.clone(), reports);
@@ -290,26 +297,27 @@ async fn prepare(session: &Session, pool: &PgPool) -> anyhow::Result<Arc<Archive
     Ok(Arc::new(archiver))
 }
 
-/// The daemon waits for a database that is away; `None` when it was told to stop meanwhile.
+/// Connects, and sets up all it takes to archive. Waits for what time or an administrator of the
+/// database cures; `None` when it was told to stop meanwhile.
 async fn wait_for_database(
     session: &Session,
+    health: &Health,
     shutdown: &Shutdown,
-) -> anyhow::Result<Option<Database>> {
+) -> anyhow::Result<Option<(Database, Arc<Archiver>)>> {
     let mut wait = Duration::from_secs(1);
-    let mut told = false;
+    let mut logged = None;
     loop {
-        match session.migrated().await {
-            Ok(database) => return Ok(Some(database)),
-            // What is put right at the other end needs no restart here.
-            Err(error)
-                if error.is_outage() || matches!(error, DatabaseError::Multiplexed { .. }) =>
-            {
-                if !told {
-                    tracing::error!("waiting for the database: {}", chain(&error));
-                    told = true;
+        match begin(session).await {
+            Ok(ready) => return Ok(Some(ready)),
+            Err(error) if is_curable(&error) => {
+                let cause = chain(error.as_ref());
+                health.wait_for(&cause);
+                if logged.as_ref() != Some(&cause) {
+                    tracing::error!("waiting for the database: {cause}");
+                    logged = Some(cause);
                 }
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
         let pause = tokio::time::sleep(wait);
         if shutdown.soft.run_until_cancelled(pause).await.is_none() {
@@ -317,4 +325,24 @@ async fn wait_for_database(
         }
         wait = (wait * 2).min(LONGEST_START_WAIT);
     }
+}
+
+async fn begin(session: &Session) -> anyhow::Result<(Database, Arc<Archiver>)> {
+    let database = session.migrated().await?;
+    match prepare(session, database.pool()).await {
+        Ok(archiver) => Ok((database, archiver)),
+        Err(error) => {
+            database.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Whether the service needs no restart, and no other configuration.
+fn is_curable(error: &anyhow::Error) -> bool {
+    let known = error.chain().find_map(|cause| {
+        let of_start = cause.downcast_ref().map(DatabaseError::is_curable);
+        of_start.or_else(|| cause.downcast_ref().map(database::is_outage))
+    });
+    known.unwrap_or(false)
 }

@@ -2,7 +2,7 @@
 //! operator.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -36,7 +36,20 @@ const OPEN_METRICS: &str = "application/openmetrics-text";
 pub struct Health {
     /// Empty until the database has been reached: alive, but not ready.
     pub running: Arc<OnceLock<Service>>,
+    /// Why the database has not been reached yet.
+    waits_for: Arc<Mutex<String>>,
     pub metrics: Metrics,
+}
+
+impl Health {
+    /// Answers with the cause from now on that the database has not been reached.
+    pub fn wait_for(&self, cause: &str) {
+        let mut waits_for = self
+            .waits_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        cause.clone_into(&mut waits_for);
+    }
 }
 
 /// The service once it runs.
@@ -100,7 +113,16 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
 /// Ready is who claims and reaches the database; else the reason.
 async fn is_ready(health: &Health) -> Result<(), String> {
     let Some(service) = health.running.get() else {
-        return Err("waiting for the database\n".to_owned());
+        let cause = health
+            .waits_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let error = if cause.is_empty() {
+            String::new()
+        } else {
+            format!("error: {cause}\n")
+        };
+        return Err(format!("waiting for the database\n{error}"));
     };
     match service.readiness.standing() {
         // It does what it is told to, and goes on at a known time.

@@ -106,6 +106,19 @@ impl DatabaseError {
         }
     }
 
+    /// Whether a service should wait: besides outages, what an administrator corrects at the server,
+    /// such as a password that is being rotated. No restart is needed then.
+    pub fn is_curable(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Multiplexed { .. } => true,
+            Self::Migrate(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => super::is_outage(error),
+            Self::NoHost(errors) => errors.iter().any(Self::is_curable),
+            error => error.is_outage(),
+        }
+    }
+
     /// Whether the configuration, or who set up the database for it, must change.
     pub fn is_configuration(&self) -> bool {
         match self {

@@ -6,3 +6,4 @@ mod limits;
 mod read_only;
 mod settings;
 mod settling;
+mod start;

@@ -11,13 +11,13 @@ use crate::harness::world::World;
 use crate::seed::execute;
 
 /// A role that may have only so many connections; a superuser is above all limits.
-struct LimitedRole {
-    name: String,
-    url: String,
+pub(super) struct LimitedRole {
+    pub(super) name: String,
+    pub(super) url: String,
 }
 
 impl LimitedRole {
-    async fn create(world: &World, limit: u32) -> Self {
+    pub(super) async fn create(world: &World, limit: u32) -> Self {
         let name = format!("limited_{}", Uuid::new_v4().simple());
         let mut url: Url = world.database_url().parse().unwrap();
         url.set_username(&name).unwrap();
@@ -33,7 +33,7 @@ impl LimitedRole {
         Self { name, url }
     }
 
-    async fn drop(self, world: &World) {
+    pub(super) async fn drop(self, world: &World) {
         let name = self.name;
         let drop_role = format!("DROP OWNED BY {name}; DROP ROLE {name}");
         execute(&world.pool, &drop_role).await;
