@@ -12,6 +12,7 @@ mod invoice_rows;
 mod invoice_tolerance;
 mod invoice_units;
 mod months;
+mod odd_times;
 mod projects;
 mod rollup;
 mod table;

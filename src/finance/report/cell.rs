@@ -27,6 +27,23 @@ impl Cell {
         amount.map_or(Self::Null, Self::Usd)
     }
 
+    /// A time that Postgres has spelled as in JSON; as text if it is infinite or beyond the
+    /// years of RFC 3339, which the database can hold.
+    pub fn time(spelled: Option<String>) -> Self {
+        spelled.map_or(Self::Null, |spelled| {
+            let time = DateTime::parse_from_rfc3339(&spelled);
+            time.map_or(Self::Text(spelled), |time| Self::Time(time.to_utc()))
+        })
+    }
+
+    /// A day that Postgres has spelled as in JSON; as text if it is infinite or out of range.
+    pub fn day(spelled: Option<String>) -> Self {
+        spelled.map_or(Self::Null, |spelled| {
+            let day = NaiveDate::parse_from_str(&spelled, "%Y-%m-%d");
+            day.map_or(Self::Text(spelled), Self::Day)
+        })
+    }
+
     /// The value as a CSV field, before quoting.
     ///
     /// A spreadsheet would run text that looks like a formula: such text gets a leading

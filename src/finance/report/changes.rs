@@ -28,7 +28,9 @@ pub fn rows<'a>(
 ) -> BoxStream<'a, sqlx::Result<Row>> {
     sqlx::query!(
         r#"-- finance::report::changes
-        SELECT c.recording_id AS "recording_id!", c.project_id, c.billing_month, c.observed_at,
+        SELECT c.recording_id AS "recording_id!", c.project_id,
+               to_json(c.billing_month) #>> '{}' AS billing_month,
+               to_json(c.observed_at) #>> '{}' AS observed_at,
                c.previous_cost_usd::text AS previous_cost_usd, c.cost_usd::text AS cost_usd,
                c.change_usd::text AS change_usd, c.after_month_end AS "after_month_end!"
           FROM finance.recordings r
@@ -46,8 +48,8 @@ pub fn rows<'a>(
         vec![
             row.recording_id.into(),
             row.project_id.into(),
-            row.billing_month.into(),
-            row.observed_at.into(),
+            Cell::day(row.billing_month),
+            Cell::time(row.observed_at),
             Cell::usd(row.previous_cost_usd),
             Cell::usd(row.cost_usd),
             Cell::usd(row.change_usd),

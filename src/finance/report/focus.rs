@@ -45,18 +45,22 @@ pub fn rows<'a>(
     sqlx::query!(
         r#"-- finance::report::focus
         SELECT recording_id AS "recording_id!", project_id, cost_usd::text AS "cost_usd!",
-               billing_month::timestamp AT TIME ZONE 'UTC' AS "period_start!",
-               (billing_month + interval '1 month')::timestamp AT TIME ZONE 'UTC' AS "period_end!",
-               started_at, finished_at, duration_secs,
+               to_json(billing_month::timestamp AT TIME ZONE 'UTC') #>> '{}' AS period_start,
+               -- The last month that Postgres can hold has no next one.
+               CASE WHEN billing_month <= '9999-12-31' OR NOT isfinite(billing_month)
+                    THEN to_json((billing_month + interval '1 month')::timestamp
+                                 AT TIME ZONE 'UTC') #>> '{}' END AS period_end,
+               to_json(started_at) #>> '{}' AS started_at,
+               to_json(finished_at) #>> '{}' AS finished_at, duration_secs,
                jsonb_strip_nulls(jsonb_build_object(
                    'room_session_id', room_session_id, 'cost_state', cost_state,
                    'archive_state', archive_state))::text AS "tags!"
-          FROM finance.recordings
+          FROM finance.recordings r
          WHERE cost_usd IS NOT NULL AND billing_month IS NOT NULL
            AND ($1::date IS NULL OR billing_month >= $1)
            AND ($2::date IS NULL OR billing_month <= $2)
            AND ($3::text IS NULL OR project_id = $3)
-         ORDER BY billing_month, started_at NULLS LAST, recording_id"#,
+         ORDER BY r.billing_month, r.started_at NULLS LAST, recording_id"#,
         scope.period.first_day_of_from(),
         scope.period.first_day_of_to(),
         scope.project_id.as_deref(),
@@ -67,14 +71,14 @@ pub fn rows<'a>(
         vec![
             Cell::Usd(row.cost_usd),
             text("USD"),
-            row.period_start.into(),
-            row.period_end.into(),
+            Cell::time(row.period_start),
+            Cell::time(row.period_end),
             text("Usage"),
             Cell::Null,
             text("Recording of a video room"),
             text("Usage-Based"),
-            row.started_at.into(),
-            row.finished_at.into(),
+            Cell::time(row.started_at),
+            Cell::time(row.finished_at),
             row.duration_secs.into(),
             unit.into(),
             text("SignalWire"),
