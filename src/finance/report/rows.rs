@@ -1,7 +1,7 @@
 //! The statements behind the reports, one per grouping.
 //!
 //! Amounts come as text: exact at any size, with the scale they were stored in. So do times, which
-//! may be infinite, as JSON spells them whatever the session's DateStyle. Project IDs sort
+//! may be infinite, as JSON spells them whatever the session's `DateStyle`. Project IDs sort
 //! by their bytes, so that the order does not hang on the database's locale.
 
 use futures_util::{Stream, TryStreamExt as _};
