@@ -107,10 +107,11 @@ impl DatabaseError {
     }
 
     /// Whether a service should wait: besides outages, what an administrator corrects at the server,
-    /// such as a password that is being rotated. No restart is needed then.
+    /// such as a password that is being rotated, or a schema that its owner has yet to migrate. No restart
+    /// is needed then.
     pub fn is_curable(&self) -> bool {
         match self {
-            Self::Refused { .. } | Self::Multiplexed { .. } => true,
+            Self::Refused { .. } | Self::Multiplexed { .. } | Self::MayNotMigrate(_) => true,
             Self::Migrate(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
             ) => super::is_outage(error),

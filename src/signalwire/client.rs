@@ -336,7 +336,7 @@ impl SignalWire {
         self.stay_silent_if_told()
     }
 
-    /// Sends one request; only an answer of success is none of the errors.
+    /// Sends one request. Any answer but a success is an error.
     async fn transmit(&self, method: Method, url: Url) -> Result<Response, ApiError> {
         let request = self.http.request(method, url);
         let request = request.header(ACCEPT, "application/json");

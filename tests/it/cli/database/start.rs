@@ -1,5 +1,6 @@
 //! Trouble of the database right at the start of the service, which time or an administrator cures.
 
+use recording_archiver::database::migrate;
 use recording_archiver::simulator::SimulatedRecording;
 use url::Url;
 use uuid::Uuid;
@@ -91,5 +92,19 @@ async fn service_waits_for_space_on_the_disk_of_the_database() {
     let daemon = binary.start(&["run"]);
     waits(&daemon, "No space left").await;
     execute(&world.pool, "DROP TRIGGER fill ON archiver.projects").await;
+    archives(&world, id, daemon).await;
+}
+
+#[tokio::test]
+async fn service_waits_until_the_owner_has_migrated() {
+    let world = World::local().await;
+    let id = add(&world).await;
+    let set_back = "DROP VIEW archiver.oldest_program;
+                    DELETE FROM archiver._sqlx_migrations
+                     WHERE version = (SELECT max(version) FROM archiver._sqlx_migrations)";
+    execute(&world.pool, set_back).await;
+    let daemon = Binary::of(&world).start(&["run"]);
+    waits(&daemon, "as the owner of schema archiver").await;
+    migrate(&world.pool).await.unwrap();
     archives(&world, id, daemon).await;
 }
