@@ -138,8 +138,15 @@ impl Backfill {
         self.warn_of_the_store().await;
         let tally = match told {
             Ok(tally) => tally,
+            // A reader such as `head` has what it wants.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                tracing::debug!("stopped: the output is closed");
+                return Ok(Exit::Later);
+            }
             Err(error) => {
-                tracing::debug!("stopped, because the output is closed: {error}");
+                let hint =
+                    "recordings that were not begun stay in the queue; run the command again";
+                tracing::error!("stopped: write the output: {error}; {hint}");
                 return Ok(Exit::Later);
             }
         };

@@ -252,3 +252,31 @@ async fn a_database_that_cannot_be_reached_is_for_later() {
         ended.demand_error(&["check that it runs"]);
     }
 }
+
+#[tokio::test]
+async fn full_disk_under_the_output_is_reported() {
+    let world = World::local().await;
+    let ids: Vec<String> = offer(&world, 1..=3, KIB)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let mut arguments = vec!["archive", "--output", "jsonl"];
+    for id in &ids {
+        arguments.extend(["--id", id]);
+    }
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let binary = Binary::of(&world);
+    let mut command = binary.command(&arguments);
+    command.stdout(full).stderr(std::process::Stdio::piped());
+    let running = command.spawn().unwrap();
+    let ended = running.wait_with_output().await.unwrap();
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(75), "{errors}");
+    assert!(
+        errors.contains("write the output: No space left on device"),
+        "{errors}"
+    );
+}
