@@ -103,9 +103,9 @@ impl ApiError {
                     StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
                 )
             }
-            Self::Silent => true,
             Self::Unreachable(error) => error.is_timeout(),
-            Self::NotFound
+            Self::Silent
+            | Self::NotFound
             | Self::Unauthorized { .. }
             | Self::Throttled { .. }
             | Self::NotTheApi { .. }
@@ -268,12 +268,14 @@ impl SignalWire {
         let mut last_check = self.last_check.lock().await;
         // Requests that failed together share one check.
         let shared = last_check.take().filter(|check| check.covers(failed_at));
-        let check = match shared {
-            Some(check) => check,
-            None => match self.request_shortest_list().await {
+        let check = if let Some(check) = shared {
+            check
+        } else {
+            let started_at = Instant::now();
+            match self.request_shortest_list().await {
                 Err(throttled @ ApiError::Throttled { .. }) => return throttled,
-                checked => Check::new(failed_at, &checked),
-            },
+                checked => Check::new(started_at, &checked),
+            }
         };
         let outage = check.outage();
         *last_check = Some(check);

@@ -31,6 +31,7 @@ pub(super) struct LastCheck(Mutex<Option<Check>>);
 #[derive(Debug)]
 pub(super) struct Check {
     started_at: Instant,
+    ended_at: Instant,
     outage: Option<Outage>,
 }
 
@@ -63,26 +64,31 @@ impl LastCheck {
     /// Returns the outage that was found a moment ago. Waits for a check in progress.
     pub(super) async fn known_outage(&self) -> Option<Outage> {
         let last = self.lock().await;
-        let check = last.as_ref()?;
-        let outage = check.outage.as_ref();
-        outage
-            .filter(|_| check.started_at.elapsed() < KNOWN_FOR)
-            .cloned()
+        last.as_ref().and_then(Check::recent_outage)
     }
 }
 
 impl Check {
-    /// `checked` is the answer to a request for the list that was sent at `started_at`.
+    /// `checked` is the answer, received now, to a request for the list that was sent at `started_at`.
     pub(super) fn new<T>(started_at: Instant, checked: &Result<T, ApiError>) -> Self {
-        let outage = checked.as_ref().err().and_then(Outage::of);
-        Self { started_at, outage }
+        Self {
+            started_at,
+            ended_at: Instant::now(),
+            outage: checked.as_ref().err().and_then(Outage::of),
+        }
     }
 
     /// Returns whether this check tells what a failure at this time was. That the list worked before it
     /// tells nothing; an outage that was found a moment ago is still the cause.
     pub(super) fn covers(&self, failed_at: Instant) -> bool {
-        self.started_at >= failed_at
-            || self.outage.is_some() && self.started_at.elapsed() < KNOWN_FOR
+        self.started_at >= failed_at || self.recent_outage().is_some()
+    }
+
+    fn recent_outage(&self) -> Option<Outage> {
+        let outage = self.outage.as_ref();
+        outage
+            .filter(|_| self.ended_at.elapsed() < KNOWN_FOR)
+            .cloned()
     }
 
     pub(super) fn outage(&self) -> Option<Outage> {

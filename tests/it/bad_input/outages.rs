@@ -1,15 +1,22 @@
 //! The table of `README.md`, "Answers of the API": what every recording meets halts and counts against
 //! none; what one recording meets is its own.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use recording_archiver::daemon::Ending;
 use recording_archiver::error::ErrorKind;
 use recording_archiver::queue::Outcome;
-use recording_archiver::simulator::{MetadataFault, SimulatedRecording, Times};
+use recording_archiver::signalwire::SignalWire;
+use recording_archiver::simulator::{
+    MetadataFault, SimulatedRecording, Simulator, SimulatorConfig, Times,
+};
 use uuid::Uuid;
 
 use super::api::behind;
 use super::server::{Answer, Liar};
-use crate::harness::world::World;
+use crate::harness::s3::on_server_threads;
+use crate::harness::world::{World, signalwire_config};
 use crate::seed::execute;
 
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -172,4 +179,29 @@ async fn outage_over_many_runs_counts_no_attempt() {
         world.demand_archived(id).await;
         assert_eq!(world.row(id).await.attempts, 1);
     }
+}
+
+/// The clock leaps whenever all wait for the network.
+#[tokio::test(start_paused = true)]
+async fn api_without_answer_is_checked_once_for_all_that_wait() {
+    let simulator = Simulator::start(SimulatorConfig::default());
+    let simulator = on_server_threads(simulator).await.unwrap();
+    let front = Liar::start(Answer {
+        head: Vec::new(),
+        again: Vec::new(),
+        bytes: u64::MAX,
+    })
+    .await;
+    let mut config = signalwire_config(&simulator);
+    config.api_base = format!("http://{}/", front.address).parse().unwrap();
+    let client = SignalWire::new(&config).unwrap();
+    let requests = (0..8).map(|number| client.recording(Uuid::from_u128(number).into()));
+    let answered = tokio::time::timeout(Duration::from_secs(50), join_all(requests));
+    for answer in answered.await.expect("they share one check") {
+        let error = answer.unwrap_err();
+        assert!(error.is_outage(), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::ApiUnavailable);
+    }
+    let requests = front.asked.lock().unwrap().len();
+    assert!(requests <= 9, "{requests} requests");
 }
