@@ -101,16 +101,7 @@ impl Archiver {
         stop: &CancellationToken,
     ) -> Result<(StoredObject, Outcome), ArchiveError> {
         let stop = stop.child_token();
-        let mut story = pin!(async {
-            let archived = self.archive(claim, notes, progress, &stop).await;
-            if let Err(error) = &archived {
-                if error.stops_everything() {
-                    self.breaker.open(error.kind());
-                }
-                self.check_store_after(error).await;
-            }
-            archived
-        });
+        let mut story = pin!(self.archive(claim, notes, progress, &stop));
         tokio::select! {
             result = &mut story => result,
             never = self.tell_progress(claim, progress) => match never {},

@@ -93,8 +93,12 @@ impl Archiver {
             mismatched_size_bytes: error.mismatched_size_bytes(),
         };
         let history = History::from(claim);
+        let stops_everything = error.stops_everything();
+        if stops_everything {
+            self.breaker.open(failure.kind);
+        }
         let is_open = self.breaker.note_failure(failure.kind);
-        let verdict = if is_open || error.stops_everything() {
+        let verdict = if is_open || stops_everything {
             Verdict::Release { halt: true }
         } else {
             let retry_after = error.retry_after();

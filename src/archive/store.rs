@@ -1,16 +1,10 @@
 //! Is the directory that objects go to the one that the database knows?
 
-use std::time::Duration;
-
 use sqlx::PgPool;
 
 use super::{ArchiveError, Archiver};
-use crate::error::ErrorKind;
 use crate::queue::{Claim, newest_in};
 use crate::storage::{ObjectKey, Storage};
-
-/// A store that takes longer to answer a check is down.
-const CHECK_WITHIN: Duration = Duration::from_secs(20);
 
 impl Archiver {
     /// Confirms the store before anything is stored. A directory that is not mounted stops the
@@ -27,20 +21,6 @@ impl Archiver {
             self.breaker.open(error.kind());
         }
         confirmed
-    }
-
-    /// Checks the store after it could not be reached or answered with a server error. If it is down for
-    /// everything, the attempt does not count, however few recordings this process has tried.
-    pub(super) async fn check_store_after(&self, error: &ArchiveError) {
-        let kind = error.kind();
-        if kind != ErrorKind::StorageUnavailable || self.breaker.is_open(kind) {
-            return;
-        }
-        let check = Box::pin(self.storage.check_access());
-        let checked = tokio::time::timeout(CHECK_WITHIN, check).await;
-        if !matches!(checked, Ok(Ok(_))) {
-            self.breaker.open(kind);
-        }
     }
 }
 

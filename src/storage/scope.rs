@@ -1,5 +1,6 @@
-//! Whether a refusal is about one object or about every request: a policy, a lock or a lifecycle
-//! rule may deny a single object, wrong credentials deny all.
+//! Whether a failure is about one object or about every request: a policy, a lock or a lifecycle
+//! rule may deny a single object, wrong credentials deny all; one object may meet a server error, an
+//! outage meets all.
 
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use super::part::OutgoingPart;
 use super::probe::complete::{NOTHING, fingerprint};
 use super::{Algorithm, AnswerClass, Backend, PROBE_FOLDER, S3, Storage, Verification};
 use crate::config::ChecksumMode;
+use crate::error::ErrorKind;
 
-/// A check that takes longer tells nothing.
+/// A check that takes longer tells nothing of a refusal, and confirms an outage.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
 /// The most that is written to see whether there is room.
 const MAX_ROOM_BYTES: u64 = 16 * 1024 * 1024;
@@ -25,14 +27,18 @@ const BODY: &[u8] = b"recording-archiver checks that it may upload";
 
 impl Storage {
     /// Marks a refusal whose code does not tell its scope: as of one object where the store takes
-    /// another one at this moment, else as of every request. Other errors are returned as they are.
+    /// another one at this moment, else as of every request. Marks a store that is unavailable as down
+    /// for every request unless it takes another object. Other errors are returned as they are.
     pub async fn with_scope(&self, error: StorageError) -> StorageError {
-        if !is_of_unknown_scope(&error) {
+        let is_outage = error.kind() == ErrorKind::StorageUnavailable;
+        if !is_outage && !is_of_unknown_scope(&error) {
             return error;
         }
         // On the heap: it is needed rarely, and its state is large.
         let check = tokio::time::timeout(CHECK_WITHIN, Box::pin(self.check_access()));
         match check.await {
+            Ok(Ok(_)) if is_outage => error,
+            Ok(Err(_)) | Err(_) if is_outage => StorageError::EveryRequest(Box::new(error)),
             Ok(Ok(_)) => StorageError::OneObject(Box::new(error)),
             Ok(Err(other)) if !other.is_transient() => StorageError::EveryRequest(Box::new(error)),
             Ok(Err(_)) | Err(_) => error,
