@@ -132,7 +132,7 @@ impl Reconciliation<'_> {
                 }
                 // The list moved while it was walked.
                 Ok(_) | Err(ApiError::BadMetadata { .. }) => return Ok(None),
-                Err(error @ (ApiError::Unauthorized { .. } | ApiError::Outage(_))) => {
+                Err(error @ ApiError::Outage(_)) => {
                     return Err(ReconcileError::Api(error));
                 }
                 Err(error) => {

@@ -179,6 +179,8 @@ impl WalkError {
         match self {
             Self::Circle { .. } => (tries < CIRCLES).then_some(FIRST_PAUSE),
             Self::Endless | Self::NoSuchPage => None,
+            // The address is wrong, and stays so.
+            Self::Api(error @ ApiError::Rejected { .. }) if !error.is_of_a_large_page() => None,
             Self::Api(error) => match error.kind().disposition() {
                 Disposition::Throttle => Some(throttle_delay(error.retry_after())),
                 Disposition::Retry => Some(growing),

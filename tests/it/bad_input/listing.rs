@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use recording_archiver::error::ErrorKind;
+use recording_archiver::error::{ErrorKind, chain};
 use recording_archiver::signalwire::{ApiError, Catalogue, Page, SignalWire};
 use recording_archiver::simulator::SimulatedRecording;
 use recording_archiver::storage::Storage;
@@ -106,6 +106,26 @@ async fn page_that_is_refused_or_too_slow_is_requested_smaller() {
         assert_eq!((found.listed, found.pages), (60, 1));
         assert_eq!(front.asked.lock().unwrap().len(), 2);
     }
+}
+
+#[tokio::test]
+async fn list_at_a_wrong_address_is_requested_once() {
+    let world = World::local().await;
+    let answer = Answer::whole("404 No", "", b"{\"error\":\"Not Found\"}");
+    let (front, archiver) = behind(&world, "room_recordings".to_owned(), answer).await;
+    let discovery = Discovery {
+        pool: &world.pool,
+        signalwire: &archiver.signalwire,
+        storage: &archiver.storage,
+        page_size: PAGE_SIZE,
+    };
+    let error = discovery.discover(false, |_| {}).await.unwrap_err();
+    let message = chain(&error);
+    assert!(
+        message.contains("no list of recordings at this address"),
+        "{message}"
+    );
+    assert_eq!(front.asked.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
