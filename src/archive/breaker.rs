@@ -8,7 +8,7 @@ use crate::error::ErrorKind;
 /// Number of failures of one kind in a row that open the breaker.
 const FAILURES_IN_A_ROW: u32 = 5;
 /// The same after a check found that side well, and before anything was archived. One failure alone may be
-/// the recording's own, whose attempt must count lest it halts everything for ever.
+/// the recording's own: its attempt must count, or it would halt everything again and again.
 const FAILURES_ON_TRIAL: u32 = 2;
 
 /// Counts failures in a row of the API, the media hosts and the store, over all recordings of the process.

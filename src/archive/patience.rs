@@ -1,5 +1,5 @@
 //! How long a failed statement of an attempt is repeated: while the lease lasts. What is not written
-//! by then is done again by whoever claims the recording next.
+//! by then is repeated by the next worker that claims the recording.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::recording::RecordingId;
 
 /// The wait between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
-/// A process that is told to stop repeats no longer than this.
+/// Maximum after a shutdown was requested.
 const AFTER_STOP: Duration = Duration::from_secs(10);
 
 /// Repeats what an outage of the database interrupts.

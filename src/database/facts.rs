@@ -1,4 +1,4 @@
-//! What a server says of itself right after connecting.
+//! Facts that a server reports right after connecting.
 
 use sqlx::{Executor, PgConnection, Row};
 

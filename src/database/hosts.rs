@@ -34,7 +34,7 @@ pub(super) struct Hosts {
     connections: u32,
 }
 
-/// The host to use: a connection to it, and what the server said of itself.
+/// The chosen host, and a connection to it.
 #[derive(Debug)]
 pub(super) struct Greeted {
     pub(super) options: PgConnectOptions,

@@ -71,7 +71,7 @@ pub(super) async fn connect(
                 Ok(idle.idle_for <= TRUSTED_FOR || watch.is_usable(connection).await)
             })
         })
-        // The pool's own ping at this point would wait for ever where the network is gone.
+        // The pool's own ping at this point would wait indefinitely where the network is gone.
         .after_release(move |connection, _| {
             let watch = after.clone();
             Box::pin(async move { Ok(watch.is_usable(connection).await) })

@@ -77,7 +77,7 @@ pub async fn schema_version(pool: &PgPool) -> Result<SchemaVersion, sqlx::Error>
 }
 
 impl SchemaVersion {
-    /// Returns why this program cannot work on the schema, for everybody who does not migrate it.
+    /// Demands a schema that this program works on without migrating it.
     ///
     /// # Errors
     /// Names the command that helps.

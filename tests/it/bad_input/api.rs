@@ -108,7 +108,7 @@ async fn an_answer_without_end_costs_its_recording_an_attempt_and_nobody_else_an
     }
 }
 
-/// What a load balancer, a wrong space or a login in front of the API sends for everything.
+/// A load balancer, a wrong space or a login in front of the API answers every request with a page.
 #[tokio::test]
 async fn page_in_place_of_the_api_fails_no_recording() {
     let world = World::local().await;

@@ -10,7 +10,7 @@ use crate::harness::eventually;
 use crate::harness::world::World;
 use crate::seed::execute;
 
-/// A role that may have only so many connections; a superuser is above all limits.
+/// A role with a connection limit; superusers have none.
 pub(super) struct LimitedRole {
     pub(super) name: String,
     pub(super) url: String,
